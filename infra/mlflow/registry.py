@@ -9,6 +9,7 @@ from tidegate.infra.mlflow.failures import code
 from tidegate.infra.mlflow.tracking import RUN_TAG, Tracker
 
 ALIAS = "champion"
+GONE = ("RESOURCE_DOES_NOT_EXIST", "INVALID_PARAMETER_VALUE")
 
 
 def set_champion(
@@ -100,12 +101,22 @@ def _model(tracker: Tracker, run_id: str) -> str:
     return ready[0]
 
 
+def has_run(tracker: Tracker, run_id: str) -> bool:
+    """Whether this MLflow has a run, and shows it; raises TrackingError where that cannot be told now."""
+    try:
+        return bool(tracker.client.get_run(run_id).info.lifecycle_stage == "active")
+    except Exception as error:
+        if code(error) in GONE:
+            return False
+        raise TrackingError(f"MLflow at {tracker.uri} cannot return run {run_id}: {error}") from error
+
+
 def champion(tracker: Tracker, endpoint: str) -> str | None:
     """Return the MLflow run id of the endpoint's champion, or None; raises TrackingError."""
     try:
         return str(tracker.client.get_model_version_by_alias(endpoint, ALIAS).run_id)
     except Exception as error:
-        if code(error) in ("RESOURCE_DOES_NOT_EXIST", "INVALID_PARAMETER_VALUE"):
+        if code(error) in GONE:
             return None
         raise TrackingError(
             f"MLflow at {tracker.uri} cannot return {endpoint}'s champion: {error}"
@@ -117,7 +128,7 @@ def clear_champion(tracker: Tracker, endpoint: str) -> None:
     try:
         tracker.client.delete_registered_model_alias(endpoint, ALIAS)
     except Exception as error:
-        if code(error) not in ("RESOURCE_DOES_NOT_EXIST", "INVALID_PARAMETER_VALUE"):
+        if code(error) not in GONE:
             raise TrackingError(
                 f"MLflow at {tracker.uri} did not delete {endpoint}'s champion: {error}"
             ) from error

@@ -57,7 +57,7 @@ def has_pending(home: Home) -> bool:
 
 
 def pending_aliases(home: Home) -> list[Path]:
-    """A file for each endpoint that was deleted while MLflow did not run; its name is the endpoint's."""
+    """A file for each endpoint that was changed while MLflow could not follow; its name is the endpoint's."""
     return sorted((home.path / "mlflow" / "aliases").glob("*"))
 
 

@@ -126,13 +126,20 @@ def _follow(home: Home, endpoint: str, tracker: Tracker) -> str:
 
 
 def _follow_promoted(tracker: Tracker, release: Release) -> str:
-    """Of a release of another target: its model is in this MLflow where both use the same; else the alias goes."""
-    from tidegate.infra.mlflow.registry import clear_champion, set_champion
+    """Of a release of another target: its model is in this MLflow where both use the same; else the alias goes.
+
+    Raises:
+        TrackingError: MLflow cannot be updated now; the alias stays as it is.
+    """
+    from tidegate.infra.mlflow.registry import clear_champion, has_run, set_champion
 
     assert release.origin is not None
     if release.origin.tracked:
-        with contextlib.suppress(TrackingError):
+        try:
             return set_champion(tracker, release.endpoint, release.origin.tracked, *_said(release))
+        except TrackingError:
+            if has_run(tracker, release.origin.tracked):
+                raise
     clear_champion(tracker, release.endpoint)
     return ""
 

@@ -5,7 +5,7 @@ from dataclasses import dataclass
 from pathlib import Path
 
 from tidegate.pipelines.errors import UsageError
-from tidegate.pipelines.state.home import Home, open_home
+from tidegate.pipelines.state.home import Home, is_home, open_home
 
 
 @dataclass(frozen=True)
@@ -33,14 +33,16 @@ def open_end(home: Home, name: str, option: str) -> End:
 
     Raises:
         UnknownNameError: no such target.
-        UsageError: no such folder, or targets.yaml is wrong.
+        UsageError: the folder is no home, which it is not made into here; or targets.yaml is wrong.
     """
     if "/" in name or name.startswith((".", "~")):
         folder = Path(name).expanduser()
-        if not folder.is_dir():
+        if not is_home(folder):
+            # An empty home trusts nobody, so it would take nothing.
             raise UsageError(
-                f"{option} {name} is no folder; expected local, a name in targets.yaml, or a home's folder; make it "
-                f"if it is to be a new home: mkdir -p {name}"
+                f"{option} {name} is no home; expected local, a name in targets.yaml, or a home's folder; "
+                f"`tidegate signing trust FILE --home {name}` makes a new one that takes what the key in FILE has "
+                "signed, as HOME/keys/trusted/ID.pub of the other home"
             )
         return End(name, Home(folder), f"--home {name}")
     if name == "local":

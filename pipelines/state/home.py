@@ -29,6 +29,7 @@ RUNNING: tuple[Status, ...] = ("queued", "running")
 UNDERWAY: tuple[Status, ...] = (*RUNNING, "waiting")  # a run that waits for people has no process
 StepStatus = Literal["queued", "running", "done", "cached", "failed", "cancelled"]
 TRACKING = "MLFLOW_TRACKING_URI"
+PARTS = ("runs", "spool", "processes", "bundles", "endpoints")  # what every home has
 
 
 class StepRecord(BaseModel):
@@ -142,6 +143,11 @@ class RunFolder:
         return record.status == "queued" and time.time() - record.created < 30
 
 
+def is_home(path: Path) -> bool:
+    """Whether a folder is a home already; nothing is written."""
+    return all((path / part).is_dir() for part in PARTS)
+
+
 class Home:
     """All of one target's state that is on this machine, under one folder."""
 
@@ -157,11 +163,8 @@ class Home:
         """
         self.path = path.resolve()
         self.target = target
-        self.runs_path = self.path / "runs"
-        self.spool = self.path / "spool"
-        self.processes = self.path / "processes"
-        self.bundles = self.path / "bundles"
-        self.endpoints = self.path / "endpoints"
+        folders = [self.path / part for part in PARTS]
+        self.runs_path, self.spool, self.processes, self.bundles, self.endpoints = folders
         self._create()
 
     @cached_property
@@ -191,8 +194,8 @@ class Home:
 
     def _create(self) -> None:
         try:
-            for folder in (self.runs_path, self.spool, self.processes, self.bundles, self.endpoints):
-                folder.mkdir(parents=True, exist_ok=True)
+            for part in PARTS:
+                (self.path / part).mkdir(parents=True, exist_ok=True)
             ignore = self.path / ".gitignore"
             if not ignore.exists():
                 ignore.write_text("*\n")

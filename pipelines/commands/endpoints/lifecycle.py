@@ -127,5 +127,6 @@ def follow_alias(home: Home, name: str, start: bool = True) -> str:
     try:
         follow_release(home, name)
     except InfraError as error:
+        follow_later(home, name)  # a promoted release has no run here whose sync would see to it
         return f"MLflow's alias will follow with the next sync: {error}"
     return ""

@@ -53,6 +53,19 @@ def test_a_version_is_made_once_though_its_answer_is_lost(lossy: Lossy, mlflow: 
         assert len(tracker.client.search_model_versions(f"name = 'lost-{number}'")) == 1
 
 
+def test_a_run_that_cannot_be_asked_for_is_not_taken_for_a_missing_one(
+    lossy: Lossy, mlflow: Server, told: Make
+) -> None:
+    winner, tracker = trained(told, mlflow.url), Tracker(lossy.url)
+    assert registry.has_run(tracker, winner)
+    assert not registry.has_run(tracker, "0" * 32)
+    lossy.arm(1, answered=False)
+    with pytest.raises(TrackingError, match="cannot return run"):
+        registry.has_run(tracker, winner)
+    tracker.client.delete_run(winner)
+    assert not registry.has_run(tracker, winner)
+
+
 def test_a_winner_without_a_model_is_refused(mlflow: Server, tracker: Tracker, told: Make) -> None:
     run = told()
     Spool(run.folder).write("run", "run", name=run.run, experiment="digits")

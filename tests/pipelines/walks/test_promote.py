@@ -2,8 +2,10 @@
 
 from __future__ import annotations
 
+import contextlib
 import shutil
 import signal
+import threading
 import time
 from collections.abc import Callable, Iterator
 from dataclasses import replace
@@ -14,7 +16,8 @@ import pytest
 
 from tests.cluster.tiny import write_experiment
 from tests.conftest import Cli
-from tidegate.infra.errors import ConflictError
+from tests.infra.conftest import Lossy
+from tidegate.infra.errors import ConflictError, TrackingError
 from tidegate.infra.mlflow import server as mlflow_server
 from tidegate.infra.mlflow.registry import champion
 from tidegate.infra.mlflow.tracking import Tracker
@@ -77,6 +80,10 @@ def promoted(cli: Cli) -> list[tuple[int, str]]:
 
 def test_a_key_that_is_not_trusted(source: Cli, cli: Cli, promote: Promote) -> None:
     cli.home.mkdir()
+    ran = source(*promote("--dry-run"))
+    assert ran.code == 2 and f"`tidegate signing trust FILE --home {cli.home}`" in ran.stderr
+    assert list(cli.home.iterdir()) == []
+    assert Home(cli.home).path == cli.home
     (file,) = (source.home / "keys" / "trusted").glob("*.pub")
     ran = source(*promote())
     assert ran.code == 2
@@ -251,10 +258,36 @@ def test_the_alias_of_mlflow(
     assert origin is not None and origin.tracked
     assert follow_release(home, NAME)
     assert champion(Tracker(uri), NAME) == origin.tracked
+    with Lossy(uri) as lossy:
+        thread = threading.Thread(target=lossy.serve_forever, args=(0.05,))
+        thread.start()
+        monkeypatch.setenv("MLFLOW_TRACKING_URI", lossy.url)
+        follow_release(home, NAME)
+        for number in range(1, lossy.count + 1):  # a moment's trouble anywhere takes no alias away
+            lossy.arm(number, answered=False)
+            with contextlib.suppress(TrackingError):
+                follow_release(home, NAME)
+            assert lossy.count >= number and champion(Tracker(uri), NAME) == origin.tracked
+        lossy.shutdown()
+        thread.join()
+    monkeypatch.setenv("MLFLOW_TRACKING_URI", uri)
     elsewhere = origin.model_copy(update={"tracked": "0" * 32})
     update(home.store, NAME, lambda state: _changed(state, 1, {"origin": elsewhere}), ConflictError)
     assert follow_release(home, NAME) == ""
     assert champion(Tracker(uri), NAME) is None
+
+
+def test_the_next_run_there(source: Cli, there: Cli, promote: Promote, tmp_path: Path) -> None:
+    """The run of what is live there stayed at the source, and a run there replaces it all the same."""
+    source.ok(*promote())
+    file = str(write_experiment(tmp_path, NAME, period=11))
+    planned = there.ok("plan", file)
+    assert planned["changes"] == []
+    assert planned["not_compared"].startswith(
+        "not compared with live release 1: it came from release 2 of local"
+    )
+    done = there.ok("submit", file)
+    assert (done["status"], done["release"]) == ("done", 2)
 
 
 def _changed(state: EndpointState, number: int, change: dict[str, Any]) -> EndpointState:
@@ -267,13 +300,13 @@ def _changed(state: EndpointState, number: int, change: dict[str, Any]) -> Endpo
     [
         (("--from", "local", "--to", "local"), "are both"),
         (("--from", "local", "--to", "staging"), 'no target "staging"'),
-        (("--from", "local", "--to", "./none"), "is no folder"),
-        (("--from", "local", "--to", "/tmp", "--release", "7"), "no release 7"),
-        (("--from", "local", "--to", "/tmp", "-m", "x" * 2001), "has 2001 characters"),
+        (("--from", "local", "--to", "./none"), "is no home"),
+        (("--from", "local", "--to", "{there}", "--release", "7"), "no release 7"),
+        (("--from", "local", "--to", "{there}", "-m", "x" * 2001), "has 2001 characters"),
     ],
 )
-def test_bad_input(source: Cli, given: tuple[str, ...], said: str) -> None:
-    ran = source("promote", NAME, *given)
+def test_bad_input(source: Cli, there: Cli, given: tuple[str, ...], said: str) -> None:
+    ran = source("promote", NAME, *(one.format(there=there.home) for one in given))
     assert ran.code == 2 and said in ran.stderr
 
 
