@@ -190,7 +190,7 @@ class DataPlane:
             elif scope["method"] != "POST":
                 raise _wrong_method(scope, "POST")
             elif path == "/predict" and _is_for_bentoml(headers):
-                await self._pass_on(scope, headers, receive, send)
+                await self._pass_on(scope, headers, pairs, receive, send)
             else:
                 streams = path == "/predict" and asks_for_stream(headers, self.dispatcher.engine)
                 await self._predict(dialect, headers, pairs, caller, receive, send, streams=streams)
@@ -247,7 +247,7 @@ class DataPlane:
         path, method = scope["path"], scope["method"]
         page = self._pages.get(path)
         if page is None and (path in PATHS or path.startswith(PREFIX)):
-            return await self._pass_on(scope, headers, receive, send)
+            return await self._pass_on(scope, headers, pairs, receive, send)
         if page is None:
             raise RejectedError(404, KINDS[404], f"{method} {path}: there is no such page; see /openapi.json")
         if method not in ("GET", "HEAD"):
@@ -256,14 +256,16 @@ class DataPlane:
         self.dispatcher.engine.metrics.count(self._label(path), status)
         return await respond(send, status, media, body, pairs, head=method == "HEAD")
 
-    async def _pass_on(self, scope: Message, headers: Headers, receive: Receive, send: Send) -> None:
+    async def _pass_on(
+        self, scope: Message, headers: Headers, pairs: HeaderList, receive: Receive, send: Send
+    ) -> None:
         """Let BentoML answer: with our limits on the body, and its errors in our format."""
         admission, size = self.dispatcher.admission, 0
         admission.enter(self.backlog(), int(headers.get(b"content-length", 0)))
         try:
             body = await self._read(headers, receive)
             size = len(body)
-            shaped = ErrorRewriter(send, scope)
+            shaped = ErrorRewriter(send, scope, pairs)
             await self._bentoml_app(scope, replay(body, receive), shaped)
         finally:
             admission.leave(size)

@@ -173,10 +173,10 @@ def replay(body: bytes, receive: Receive) -> Receive:
 
 
 class ErrorRewriter:
-    """A `send` that passes responses on, and rewrites BentoML's errors in our format."""
+    """A `send` that passes responses on with more headers, and rewrites BentoML's errors in our format."""
 
-    def __init__(self, send: Send, scope: Message) -> None:
-        self._send, self._scope = send, scope
+    def __init__(self, send: Send, scope: Message, pairs: HeaderList) -> None:
+        self._send, self._scope, self._pairs = send, scope, pairs
         self._error = b""
         self.status = 500
 
@@ -187,11 +187,15 @@ class ErrorRewriter:
             if self.status == 500 and self._scope["method"] == "POST":
                 # Our service answers every error itself: here BentoML could not read the body.
                 self.status = 400
+            given = [tuple(pair) for pair in message.get("headers", ())]
+            names = {name.lower() for name, _ in given}
+            more = [pair for pair in self._pairs if pair[0] == b"vary" or pair[0] not in names]
+            message = {**message, "headers": [*given, *more]}
         if self.status < 400:
             return await self._send(message)
         self._error += message.get("body", b"")
         if message["type"] == "http.response.body" and not message.get("more_body"):
-            await respond(self._send, self.status, JSON, self._body())
+            await respond(self._send, self.status, JSON, self._body(), self._pairs)
         return None
 
     def _body(self) -> bytes:

@@ -46,7 +46,7 @@ class RateLimit(Rate):
     """How many requests each caller may send, and some by name."""
 
     callers: dict[str, Rate] = Field(
-        {}, description="rates of their own: of keys by name, of tokens by their `sub`"
+        {}, description="rates of their own: of keys by name, of tokens by their `sub`, whichever the issuer"
     )
 
 

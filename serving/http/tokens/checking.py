@@ -15,6 +15,7 @@ from pathlib import Path
 from typing import Any, NamedTuple
 
 import jwt
+from jwt import PyJWK
 from jwt.exceptions import (
     ExpiredSignatureError,
     ImmatureSignatureError,
@@ -106,7 +107,7 @@ class Tokens:
         kid, algorithm = header.get("kid"), header.get("alg")
         if not isinstance(kid, str) or algorithm not in issuer.wanted.algorithms:
             return False
-        return issuer.keys.find(kid, algorithm) is None and issuer.keys.ask()
+        return not issuer.keys.find(kid, algorithm) and issuer.keys.ask()
 
     def _issuer(self, claims: Mapping[str, Any]) -> Issuer:
         name = claims.get("iss")
@@ -131,22 +132,14 @@ class Tokens:
         if algorithm not in wanted.algorithms:
             expected = ", ".join(wanted.algorithms)
             raise invalid(f"the token is signed by {_words(algorithm)}; expected {expected}; get another one")
-        key = keys.find(kid if isinstance(kid, str) else None, algorithm)
-        if key is None:
+        fitting = keys.find(kid if isinstance(kid, str) else None, algorithm)
+        if not fitting:
             keys.ask()
             raise invalid(
                 f"the token names the key {_words(kid)}; expected one of its issuer's for {algorithm}; get a new token"
             )
         try:
-            claims = jwt.decode(
-                token,
-                key,
-                algorithms=[algorithm],
-                audience=wanted.audience,
-                issuer=wanted.issuer,
-                leeway=wanted.leeway_seconds,
-                options={"require": REQUIRED},
-            )
+            claims = _signed(token, fitting, algorithm, wanted)
         except (
             PyJWTError,
             ArithmeticError,
@@ -157,6 +150,25 @@ class Tokens:
         until = float(claims["exp"]) + wanted.leeway_seconds
         name = str(claims["sub"])[:MOST_WORDS]
         return _Known(Caller(name, wanted.issuer, lacks=_lacking(claims, wanted)), until, version)
+
+
+def _signed(token: bytes, keys: Sequence[PyJWK], algorithm: str, wanted: Jwt) -> dict[str, Any]:
+    """The claims of a token that one of the keys has signed; raises what the last one's check raises."""
+    for number, key in enumerate(keys, 1):
+        try:
+            return jwt.decode(
+                token,
+                key,
+                algorithms=[algorithm],
+                audience=wanted.audience,
+                issuer=wanted.issuer,
+                leeway=wanted.leeway_seconds,
+                options={"require": REQUIRED},
+            )
+        except InvalidSignatureError:
+            if number == len(keys):
+                raise
+    raise InvalidSignatureError
 
 
 def _unverified(token: bytes) -> tuple[dict[str, Any], dict[str, Any]]:

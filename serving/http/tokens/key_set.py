@@ -9,6 +9,7 @@ import contextlib
 import logging
 import threading
 import time
+from collections.abc import Sequence
 from typing import Any
 
 from jwt import PyJWK
@@ -24,6 +25,7 @@ LOOK_AT_FILE_EVERY = 2.0  # seconds
 STALE = 3 * 86400.0  # seconds after which keys that could not be read again are not trusted any more
 START_SECONDS = 15.0
 MOST_KEYS = 100
+MOST_ALIKE = 4  # keys of one id, or of none, that a token is checked with in turn
 RSA_BITS = range(2048, 8193)  # below it is broken, above it checking one token takes milliseconds
 KINDS = {
     "ES256": ("EC", "P-256"),
@@ -47,7 +49,7 @@ class KeySet:
 
     def __init__(self, source: KeySource, algorithms: list[str]) -> None:
         self._source, self._algorithms = source, algorithms
-        self._keys: dict[tuple[str | None, str], PyJWK] = {}
+        self._keys: dict[tuple[str | None, str], list[PyJWK]] = {}
         self._content: dict[str, Any] = {}
         self._stamp: object = None
         self._read_at = self._tried_at = self._asked_at = self._looked_at = float("-inf")
@@ -81,13 +83,16 @@ class KeySet:
             self._stopped = True
             self._change.notify_all()
 
-    def find(self, kid: str | None, algorithm: str) -> PyJWK | None:
-        """The key of a token; None if there is none. A token that names no key may use the only one there is."""
+    def find(self, kid: str | None, algorithm: str) -> Sequence[PyJWK]:
+        """The keys that a token may be signed with, mostly one, at most `MOST_ALIKE`.
+
+        A token that names no key may use those without a name, or the only one there is.
+        """
         found = self._keys.get((kid, algorithm))
         if found is not None or kid is not None:
-            return found
-        fitting = [key for (_, used), key in self._keys.items() if used == algorithm]
-        return fitting[0] if len(fitting) == 1 else None
+            return found or ()
+        fitting = [key for (_, used), keys in self._keys.items() if used == algorithm for key in keys]
+        return fitting if len(fitting) == 1 else ()
 
     def look(self) -> None:
         """Read a file again if it has changed; a URL is read by the thread."""
@@ -159,14 +164,19 @@ class KeySet:
                     f"{self._source} has no key for {' or '.join(self._algorithms)}; expected a public key to check "
                     "signatures, RSA ones of 2048 to 8192 bits; correct the set, or `algorithms`"
                 )
+            if (most := max(map(len, keys.values()))) > MOST_ALIKE:
+                raise ServerError(
+                    f"{self._source} has {most} keys for one algorithm with the same `kid`, or with none; expected at "
+                    f"most {MOST_ALIKE}; let its issuer give each a `kid` of its own"
+                )
             self._keys, self._content = keys, content
             self.version += 1
         self._stamp, self._read_at, self._failures = stamp, time.monotonic(), 0
 
 
-def _usable(listed: list[Any], algorithms: list[str]) -> dict[tuple[str | None, str], PyJWK]:
+def _usable(listed: list[Any], algorithms: list[str]) -> dict[tuple[str | None, str], list[PyJWK]]:
     """Keys by their id and the algorithm that each is bound to, whatever a token says."""
-    found: dict[tuple[str | None, str], PyJWK] = {}
+    found: dict[tuple[str | None, str], list[PyJWK]] = {}
     for given in listed[:MOST_KEYS]:
         if not isinstance(given, dict) or not _verifies(given):
             continue
@@ -178,7 +188,7 @@ def _usable(listed: list[Any], algorithms: list[str]) -> dict[tuple[str | None, 
             with contextlib.suppress(PyJWTError, ValueError, TypeError):
                 key = PyJWK({name: given[name] for name in given if name not in PRIVATE}, algorithm)
                 if kty != "RSA" or key.key.key_size in RSA_BITS:
-                    found[_kid(given), algorithm] = key
+                    found.setdefault((_kid(given), algorithm), []).append(key)
     return found
 
 

@@ -4,6 +4,7 @@ import json
 import re
 import time
 import urllib.request
+from http.client import HTTPException
 from pathlib import Path
 from typing import Any, Protocol
 from urllib.error import HTTPError, URLError
@@ -12,6 +13,7 @@ from urllib.parse import urlsplit
 from tidegate.serving.errors import ServerError
 
 SECRET = re.compile(r"[a-z0-9]([-a-z0-9]{0,38}[a-z0-9])?")
+IN_URLS = re.compile(r"[!-~]+")
 LOCAL = ("127.0.0.1", "::1", "localhost")
 FETCH_SECONDS = 10.0
 PART_SECONDS = 5.0  # without a byte
@@ -29,13 +31,15 @@ def problem_of_url(jwks: str) -> str | None:
         host, parts = None, urlsplit("")
     if (
         host
+        and IN_URLS.fullmatch(jwks)
         and not parts.username
         and (parts.scheme == "https" or (parts.scheme, host in LOCAL) == ("http", True))
     ):
         return None
     return (
         f"jwks is {jwks!r}; expected a URL with https:// (http:// to this machine only: who can change the keys on "
-        "their way decides who may ask), or a secret's name such as login; correct it"
+        "their way decides who may ask), with neither blanks nor letters beyond ASCII (%20, xn--…), or a secret's name "
+        "such as login; correct it"
     )
 
 
@@ -109,9 +113,9 @@ class KeyUrl:
             raise ServerError(
                 f"{self._url} does not answer ({error.reason}); expected a JSON Web Key Set"
             ) from error
-        except OSError as error:
+        except (OSError, HTTPException, ValueError) as error:  # the latter of a URL that cannot be asked
             raise ServerError(
-                f"{self._url} does not answer ({error}); expected a JSON Web Key Set"
+                f"{self._url} does not answer ({str(error).strip()}); expected a JSON Web Key Set"
             ) from error
 
     def _fetch(self, asked: urllib.request.Request) -> bytes:

@@ -136,5 +136,15 @@ def test_all_processes_count_together(serve: Serve, images: Path, tmp_path: Path
     assert server.ask("GET", "/contract", X_API_Key="alice")[0] == 429
     for _ in range(30):
         assert server.ask("POST", "/predict", BODY, X_API_Key="bob")[0] == 200
+    form = {"Content_Type": "multipart/form-data; boundary=x", "X_API_Key": "bob", "X_Request_ID": "mine"}
+    part = b'--x\r\ncontent-disposition: form-data; name="rows"\r\n\r\n%b\r\n--x--\r\n'
+    answers = [
+        server.ask("POST", "/predict", part % json.dumps(json.loads(BODY)["rows"]).encode(), **form),
+        server.ask("POST", "/predict", b"no form", **form),
+        server.ask("GET", "/schema.json", X_API_Key="bob", X_Request_ID="mine"),
+    ]
+    assert [status for status, *_ in answers] == [200, 400, 200]  # all of them BentoML's
+    for _, headers, _ in answers:
+        assert headers["ratelimit-policy"] == '"default";q=100000;w=60' and headers["x-request-id"] == "mine"
     page = server.ask("GET", "/metrics")[2].decode()
     assert 'tidegate_rate_limited_total{endpoint="digits",release="3"} 11.0' in page and "alice" not in page

@@ -97,6 +97,17 @@ def test_a_token_that_names_no_key_may_use_the_only_one(issuer: Issuer) -> None:
         assert "names the key none" in str(refusal(tokens(running), word))
 
 
+def test_several_keys_without_a_name_are_tried_in_turn() -> None:
+    """As while one replaces another."""
+    unnamed = [new_key(None) for _ in range(3)]
+    with issuing(*unnamed, KEY) as running:
+        known = tokens(running)
+        for key in (*unnamed, KEY):
+            assert known.check(token(key).encode()).name == "alice"
+        assert "signature is wrong" in str(refusal(known, token(new_key(None))))
+        assert "the token ended" in str(refusal(known, token(unnamed[0], exp=1)))
+
+
 def test_clocks_may_differ(issuer: Issuer) -> None:
     late = token(KEY, exp=int(time.time()) - 20).encode()
     assert tokens(issuer).check(late).name == "alice"

@@ -1,6 +1,8 @@
 """The keys of an issuer: replaced without a restart, kept while it is down, and read no more often than needed."""
 
 import json
+import socket
+import threading
 import time
 from collections.abc import Callable, Iterator
 from pathlib import Path
@@ -17,7 +19,7 @@ FIRST, SECOND = new_key("first"), new_key("second")
 
 
 def knows(keys: KeySet, kid: str) -> bool:
-    return keys.find(kid, "ES256") is not None
+    return len(keys.find(kid, "ES256")) == 1
 
 
 def until(condition: Callable[[], bool]) -> None:
@@ -119,6 +121,7 @@ def test_they_are_not_trusted_for_ever(keys: KeySet, monkeypatch: pytest.MonkeyP
         (404, None, "answers 404 Not Found"),
         (302, None, "answers 302 Found"),
         (200, b'{"keys": {}}', "has no JSON Web Key Set"),
+        (200, json.dumps({"keys": [new_key(None).public] * 5}).encode(), "has 5 keys for one algorithm"),
         (200, b" " * (1 << 20) + b"{}", "answers more than 1048576 bytes"),
         (200, b"[" * 100000, "has no JSON Web Key Set"),
     ],
@@ -140,6 +143,29 @@ def test_nobody_answers(monkeypatch: pytest.MonkeyPatch) -> None:
         url = running.url
     with pytest.raises(ServerError, match=r"does not answer .*refused.*expected a JSON Web Key Set"):
         KeySet(KeyUrl(url), ["ES256"]).load()
+
+
+@pytest.mark.parametrize(
+    "url", ["https://a.example/a b", "https://ä.example/", "https://a.example/ä", "https://a..example/"]
+)
+def test_a_url_that_cannot_be_asked(url: str) -> None:
+    with pytest.raises(ServerError, match="expected a JSON Web Key Set"):
+        KeyUrl(url).read()
+
+
+def test_an_issuer_that_does_not_speak_http() -> None:
+    with socket.create_server(("127.0.0.1", 0)) as listening:
+
+        def answer() -> None:
+            with listening.accept()[0] as connection:
+                connection.recv(4096)
+                connection.sendall(b"220 ready\r\n")
+
+        thread = threading.Thread(target=answer)
+        thread.start()
+        with pytest.raises(ServerError, match=r"does not answer .*220 ready"):
+            KeyUrl(f"http://127.0.0.1:{listening.getsockname()[1]}/").read()
+        thread.join()
 
 
 def test_an_issuer_that_is_late(issuer: Issuer) -> None:

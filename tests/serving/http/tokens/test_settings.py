@@ -1,13 +1,17 @@
 """What an issuer may be, and what is refused with a reason."""
 
+import base64
 import json
 from pathlib import Path
 from typing import Any
 
 import pytest
+from cryptography.hazmat.primitives.asymmetric.ec import ECDSA
+from cryptography.hazmat.primitives.asymmetric.utils import decode_dss_signature
+from cryptography.hazmat.primitives.hashes import SHA256
 from pydantic import ValidationError
 
-from tests.serving.http.tokens.issuers import new_key
+from tests.serving.http.tokens.issuers import NAME, new_key, token
 from tidegate.pipelines.hosting.own_key import line_of
 from tidegate.serving.errors import RejectedError, ServerError
 from tidegate.serving.http.caller import Caller
@@ -34,6 +38,10 @@ def test_one_or_several_of_each() -> None:
     [
         ({"jwks": "http://login.example.org/keys"}, "expected a URL with https://"),
         ({"jwks": "https://user@login.example.org/keys"}, "expected a URL with https://"),
+        ({"jwks": "https://a.example/a b"}, "with neither blanks nor letters beyond ASCII"),
+        ({"jwks": "https://ä.example/"}, "with neither blanks nor letters beyond ASCII"),
+        ({"jwks": "https://a.example/ä"}, "with neither blanks nor letters beyond ASCII"),
+        ({"jwks": "https://a.example/\n"}, "with neither blanks nor letters beyond ASCII"),
         ({"jwks": "https://"}, "expected a URL with https://"),
         ({"jwks": "https://[x/"}, "expected a URL with https://"),
         ({"jwks": "https://a.example:99999/"}, "expected a URL with https://"),
@@ -95,3 +103,29 @@ def test_a_release_is_verified_with_a_key_where_others_have_tokens(
         RejectedError, match="the request's token is not valid; expected a token of its issuer"
     ):
         access.identify({b"authorization": b"Bearer other-key"})
+
+
+@pytest.mark.parametrize("head", ['{ "alg"', '{\n "alg"', ' {"alg"'])
+def test_however_an_issuer_writes_its_tokens(
+    tmp_path: Path, monkeypatch: pytest.MonkeyPatch, head: str
+) -> None:
+    """Not all begin with `eyJ`: that is only how `{"` looks in base64url."""
+    key = new_key()
+    (tmp_path / "login.jwks").write_text(json.dumps({"keys": [key.public]}))
+    monkeypatch.setenv("TIDEGATE_SECRETS", str(tmp_path))
+    access = access_of(None, json.dumps({"issuer": NAME, "audience": "digits", "jwks": "login"}))
+    assert access is not None
+    parts = (
+        f'{head}: "ES256", "kid": "first"}}'.encode(),
+        base64.urlsafe_b64decode(token(key).split(".")[1] + "=="),
+    )
+    signed = b".".join(base64.urlsafe_b64encode(part).rstrip(b"=") for part in parts)
+    signature = raw(key.private.sign(signed, ECDSA(SHA256())))
+    word = signed + b"." + base64.urlsafe_b64encode(signature).rstrip(b"=")
+    assert not word.startswith(b"eyJ")
+    assert access.identify({b"authorization": b"Bearer " + word}).name == "alice"
+
+
+def raw(signature: bytes) -> bytes:
+    """A signature as a token has it: two numbers of 32 bytes."""
+    return b"".join(number.to_bytes(32, "big") for number in decode_dss_signature(signature))
