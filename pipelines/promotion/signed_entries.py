@@ -7,7 +7,7 @@ from collections.abc import Iterable
 from typing import Any
 
 from tidegate.pipelines.history.entries import Entry
-from tidegate.pipelines.signing.keys import signing_key, trusted
+from tidegate.pipelines.signing.keys import current, signing_key, trusted
 from tidegate.pipelines.state.home import Home
 from tidegate.serving.deployment.event import Event
 
@@ -30,12 +30,24 @@ def signed(home: Home, event: Event) -> Event:
 
 
 def check_signed(home: Home, entries: Iterable[Entry]) -> tuple[str, list[str]]:
-    """The first signed entry that is not as it was signed, or ""; and what cannot be told of others, in sentences."""
+    """The first entry of a promotion that is not as it was signed, or ""; and what cannot be told of others.
+
+    A home always signs its own, so there one without a signature was changed. A cluster's may be from before it had a
+    key, so there it is only named.
+    """
     # A canary that did worse is an entry of another kind, which nobody signs.
-    mine = [one for one in entries if one.event.kind == PROMOTED and "signature" in one.event.facts]
+    mine = [one for one in entries if one.event.kind == PROMOTED]
     keys, unknown = trusted(home) if mine else {}, list[str]()
+    signs = current(home) if mine else None
     for entry in mine:
-        signature = entry.event.facts["signature"]
+        signature = entry.event.facts.get("signature")
+        if signature is None:
+            if signs is not None and home.target is None:
+                return f"entry {entry.number} was changed: it has no signature of key {signs.id}", unknown
+            if signs is not None:
+                why = "it was changed, or is from before this target had a key"
+                unknown.append(f"entry {entry.number} is not signed: {why}")
+            continue
         known = keys.get(str(signature.get("key")))
         if known is None:
             unknown.append(
