@@ -3,12 +3,10 @@
 from __future__ import annotations
 
 import contextlib
-import shutil
 import signal
 import threading
 import time
 from collections.abc import Callable, Iterator
-from dataclasses import replace
 from pathlib import Path
 from typing import Any
 
@@ -17,18 +15,14 @@ import pytest
 from tests.cluster.tiny import write_experiment
 from tests.conftest import Cli
 from tests.infra.conftest import Lossy
+from tests.pipelines.promoted import change_entries, changed, plant, without
 from tidegate.infra.errors import ConflictError, TrackingError
 from tidegate.infra.mlflow import server as mlflow_server
 from tidegate.infra.mlflow.registry import champion
 from tidegate.infra.mlflow.tracking import Tracker
-from tidegate.models.probing.probes import load_probes, save_probes
 from tidegate.pipelines.driver.mlflow_sync import follow_release
-from tidegate.pipelines.history.entries import ENTRIES, HEAD, Head, digest_of
-from tidegate.pipelines.signing.releases import sign_bundle
-from tidegate.pipelines.state.bundles import bundle_refs, fetch_bundle, keep_bundle
+from tidegate.pipelines.state.bundles import bundle_refs
 from tidegate.pipelines.state.home import Home
-from tidegate.serving.bundle.bundle import MANIFEST, PROBES, open_bundle
-from tidegate.serving.bundle.bundle_files import FileEntry
 from tidegate.serving.deployment.client import Client
 from tidegate.serving.deployment.release import EndpointState, load, update
 
@@ -124,10 +118,10 @@ def test_bytes_answers_and_history(source: Cli, there: Cli, promote: Promote) ->
         assert document["signature"]["valid"] and document["run"] == live.run
         assert len(document["origin"]["plan"]) == 64
         assert there.ok("prove", NAME)["proved"]
-        _change_entries(Home(there.home), "as agreed", "as ordered")
+        change_entries(Home(there.home), "as agreed", "as ordered")
         ran = there("history", "--verify")
         assert ran.code == 1 and "entry 1 was changed: key" in ran.stdout
-        _change_entries(Home(there.home), "as ordered", "as agreed")
+        change_entries(Home(there.home), "as ordered", "as agreed")
         assert there("history", "--verify").code == 0
     finally:
         away.rename(source.home)
@@ -194,56 +188,16 @@ def test_one_that_answers_wrong_there_gets_no_traffic(source: Cli, there: Cli, p
     """The trained model's answers are changed, and all of it signed again: only the proof can tell."""
     source.ok(*promote("--release", "2"))
     old, home = state_of(there), Home(source.home)
-    number, digest = _planted(home, there.home.with_name("planted"))
+    number, digest = plant(home, NAME, there.home.with_name("planted"))
     try:
         ran = source(*promote("--release", str(number)))
     finally:
-        update(home.store, NAME, lambda state: _without(state, number), ConflictError)
+        update(home.store, NAME, lambda state: without(state, number), ConflictError)
     assert ran.code == 1 and "golden rows were answered wrong" in ran.stderr
     assert state_of(there).current == old.current
     assert [known.state for known in state_of(there).releases] == ["live", "failed"]
     assert len(promoted(there)) == 1 and digest
     assert there.ok("prove", NAME)["proved"]
-
-
-def _planted(home: Home, folder: Path) -> tuple[int, str]:
-    """A release of the source that has served, whose probes say that other answers are right."""
-    live = load(home.store, NAME).release(2)
-    shutil.copytree(fetch_bundle(home, live.bundle), folder)
-    probes = load_probes(folder / PROBES)
-    (folder / PROBES).unlink()
-    save_probes(folder / PROBES, replace(probes, answers=1 - probes.answers))
-    manifest = open_bundle(fetch_bundle(home, live.bundle)).manifest
-    files = {**manifest.files, PROBES: FileEntry.of(folder / PROBES)}
-    changed = manifest.model_copy(update={"files": files}).model_dump_json(exclude_unset=True)
-    (folder / MANIFEST).write_text(changed)
-    digest = keep_bundle(home, folder)
-    sign_bundle(home, open_bundle(fetch_bundle(home, digest)))
-    wrong = live.model_copy(update={"number": 9, "bundle": digest, "key": "planted", "state": "retired"})
-    update(
-        home.store,
-        NAME,
-        lambda state: state.model_copy(update={"releases": (*state.releases, wrong)}),
-        ConflictError,
-    )
-    return 9, digest
-
-
-def _change_entries(home: Home, before: str, after: str) -> None:
-    """Change the only entry, and what says its digest: the digests alone would not tell."""
-    (key,) = home.store.keys(ENTRIES)
-    content, etag = home.store.read(key) or (b"", "")
-    changed = content.replace(before.encode(), after.encode())
-    assert changed != content
-    home.store.write(key, changed, etag)
-    head = home.store.read(HEAD)
-    assert head is not None
-    home.store.write(HEAD, Head(number=1, digest=digest_of(changed)).model_dump_json().encode(), head[1])
-
-
-def _without(state: EndpointState, number: int) -> EndpointState:
-    kept = tuple(known for known in state.releases if known.number != number)
-    return state.model_copy(update={"releases": kept})
 
 
 def test_the_alias_of_mlflow(
@@ -272,7 +226,7 @@ def test_the_alias_of_mlflow(
         thread.join()
     monkeypatch.setenv("MLFLOW_TRACKING_URI", uri)
     elsewhere = origin.model_copy(update={"tracked": "0" * 32})
-    update(home.store, NAME, lambda state: _changed(state, 1, {"origin": elsewhere}), ConflictError)
+    update(home.store, NAME, lambda state: changed(state, 1, {"origin": elsewhere}), ConflictError)
     assert follow_release(home, NAME) == ""
     assert champion(Tracker(uri), NAME) is None
 
@@ -288,11 +242,6 @@ def test_the_next_run_there(source: Cli, there: Cli, promote: Promote, tmp_path:
     )
     done = there.ok("submit", file)
     assert (done["status"], done["release"]) == ("done", 2)
-
-
-def _changed(state: EndpointState, number: int, change: dict[str, Any]) -> EndpointState:
-    known = [one.model_copy(update=change) if one.number == number else one for one in state.releases]
-    return state.model_copy(update={"releases": tuple(known)})
 
 
 @pytest.mark.parametrize(
