@@ -8,7 +8,7 @@ from pydantic import BeforeValidator, Field
 
 from tidegate.models.decoding.settings import Decoding, DecodingSettings, Detection
 from tidegate.pipelines.experiment.part import MEMORY, Duration, Name, Part, as_list
-from tidegate.serving.http.rate_limit import RateLimit
+from tidegate.serving.http.rates import RateLimit
 from tidegate.serving.http.tokens.settings import Jwt, repeated
 
 

@@ -10,44 +10,17 @@ import mmap
 import tempfile
 import time
 from pathlib import Path
-from typing import Annotated
-
-from pydantic import BaseModel, ConfigDict, Field
 
 from tidegate.serving.errors import RejectedError
 from tidegate.serving.http.asgi import HeaderList
 from tidegate.serving.http.caller import Caller
+from tidegate.serving.http.rates import RateLimit
 
-UNITS = {"s": 1, "m": 60, "h": 3600}
 SETS, WAYS = (
     8192,
     8,
 )  # 65,536 callers, 1 MiB; who comes to a full set replaces the caller whose bucket is fullest
 BITS = (1 << 64) - 1
-
-
-class Rate(BaseModel):
-    """How many requests in what time."""
-
-    model_config = ConfigDict(defer_build=True, frozen=True, extra="forbid")
-
-    requests: int = Field(ge=1, le=1_000_000_000, description="so many at once, if it was quiet before")
-    per: Annotated[str, Field(pattern=r"^[1-9]\d{0,5}(s|m|h)$")] = Field(
-        "1m", description="the time over which it regains them, evenly"
-    )
-
-    @property
-    def seconds(self) -> int:
-        """The time in which all are regained."""
-        return int(self.per[:-1]) * UNITS[self.per[-1]]
-
-
-class RateLimit(Rate):
-    """How many requests each caller may send, and some by name."""
-
-    callers: dict[str, Rate] = Field(
-        {}, description="rates of their own: of keys by name, of tokens by their `sub`, whichever the issuer"
-    )
 
 
 class Buckets:

@@ -10,7 +10,8 @@ from tidegate.serving.deployment.handover import SECRETS
 from tidegate.serving.errors import ServerError
 from tidegate.serving.http.access import Access
 from tidegate.serving.http.api_keys import ApiKeys
-from tidegate.serving.http.rate_limit import RateLimit, RateLimiter
+from tidegate.serving.http.rate_limit import RateLimiter
+from tidegate.serving.http.rates import RateLimit
 from tidegate.serving.http.tokens.settings import ISSUERS, Jwt
 
 Read = TypeVar("Read")

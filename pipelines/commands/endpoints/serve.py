@@ -19,7 +19,7 @@ from tidegate.pipelines.state.finished_steps import outputs_of
 from tidegate.pipelines.state.home import Home
 from tidegate.pipelines.state.ports import FIRST_PORT, port_is_free
 from tidegate.serving.deployment.handover import MOST_PROCESSES, SECRETS, server_argv
-from tidegate.serving.http.rate_limit import RateLimit
+from tidegate.serving.http.rates import RateLimit
 from tidegate.serving.http.tokens.settings import ISSUERS
 
 Wanted = TypeVar("Wanted")

@@ -14,7 +14,8 @@ from tidegate.serving.errors import RejectedError, ServerError
 from tidegate.serving.http import rate_limit
 from tidegate.serving.http.access import Access
 from tidegate.serving.http.caller import Caller
-from tidegate.serving.http.rate_limit import Buckets, RateLimit, RateLimiter
+from tidegate.serving.http.rate_limit import Buckets, RateLimiter
+from tidegate.serving.http.rates import RateLimit
 from tidegate.serving.server.access import access_of
 
 Serve = Callable[..., Running]
