@@ -74,3 +74,6 @@ def predict_command(add: Add) -> None:
     predict.add_argument(
         "--memory", metavar="SIZE", help="of such a pod (default: as serving.resources, at least 2Gi)"
     )
+    predict.add_argument(
+        "--parallel", type=int, metavar="N", help="such pods at once, where there is room (default: 32)"
+    )

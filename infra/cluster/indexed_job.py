@@ -7,7 +7,7 @@ TRIES = 2  # of an index after its first failure
 INDEX = "batch.kubernetes.io/job-completion-index"  # annotation of a pod
 
 
-def indexed(job: Object, count: int, failed: int, bundle: Object) -> Object:
+def indexed(job: Object, count: int, parallel: int, failed: int, bundle: Object) -> Object:
     """A step's Job as one with an index for each of its pods, which has a bundle before it starts.
 
     An index whose pod ends with the exit code `failed` is not tried again, and the others go on; after any other
@@ -15,7 +15,8 @@ def indexed(job: Object, count: int, failed: int, bundle: Object) -> Object:
 
     Args:
         job: from `step_job`; it is not changed.
-        count: number of indexes; all run at once where there is room.
+        count: number of indexes.
+        parallel: how many run at once, where there is room.
         failed: the exit code that another try would not change.
         bundle: the init container that lays out the bundle, from `endpoint_pod.bundle_fetcher`.
     """
@@ -24,7 +25,7 @@ def indexed(job: Object, count: int, failed: int, bundle: Object) -> Object:
     spec |= {
         "completionMode": "Indexed",
         "completions": count,
-        "parallelism": count,
+        "parallelism": min(count, parallel),
         "backoffLimitPerIndex": TRIES,
         "podFailurePolicy": {"rules": rules},
         "template": {**spec["template"], "spec": _with_bundle(spec["template"]["spec"], bundle)},

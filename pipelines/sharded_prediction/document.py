@@ -1,6 +1,5 @@
 """The documents of a batch prediction, as they lie in its output."""
 
-import hashlib
 from typing import Any
 
 from pydantic import BaseModel, ConfigDict
@@ -47,11 +46,6 @@ class BatchPlan(Document):
     csv: dict[str, Any]
     shards: int
     inputs: tuple[InputFile, ...]
-
-    @property
-    def id(self) -> str:
-        """Names it: 10 hex digits of the digest of all of it."""
-        return hashlib.sha256(self.content()).hexdigest()[:10]
 
     def part(self, shard: int) -> str:
         """The name of a shard's file; their sorted names are the order of the rows."""

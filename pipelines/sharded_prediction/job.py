@@ -1,5 +1,6 @@
 """The Indexed Job of a batch prediction: a pod a shard, which obeys the target's policy as steps do. Pure."""
 
+import hashlib
 import re
 from collections.abc import Sequence
 from dataclasses import dataclass
@@ -25,15 +26,17 @@ STEP = "predict"
 LONGEST_S = 7 * 86400
 CPU, LEAST_MEMORY = 1.0, "2Gi"  # of a shard's pod, which reads and writes beside the model
 WORKER = "tidegate.pipelines.sharded_prediction.worker"
+PARALLEL = 32  # pods at once: a namespace has others too
 SHARD_FAILED = 1  # the worker's exit code where another try would fail too
 
 
 @dataclass(frozen=True)
 class PodSize:
-    """CPUs and memory of a shard's pod; what is None is chosen."""
+    """CPUs and memory of a shard's pod, and how many pods run at once; what is None is chosen."""
 
     cpu: float | None = None
     memory: str | None = None
+    parallel: int | None = None
 
     def check(self) -> None:
         """Raise UsageError for what is no size."""
@@ -41,16 +44,25 @@ class PodSize:
             raise UsageError(f"--cpu is {self.cpu:g}; expected a number above 0, such as 2; correct it")
         if self.memory is not None and not re.fullmatch(MEMORY, self.memory):
             raise UsageError(f"--memory is {self.memory!r}; expected a quantity such as 4Gi; correct it")
+        if self.parallel is not None and self.parallel < 1:
+            raise UsageError(f"--parallel is {self.parallel}; expected 1 or more; correct it")
 
 
-def run_of(plan: BatchPlan) -> str:
-    """What stands where a run's id does in the labels of its Job."""
-    return f"predict-{plan.id}"
+def run_of(plan: BatchPlan, output: str) -> str:
+    """What stands where a run's id does in the labels of its Job: 10 hex digits of a digest of all that it does."""
+    return f"predict-{hashlib.sha256(plan.content() + output.encode()).hexdigest()[:10]}"
 
 
-def job_name(plan: BatchPlan) -> str:
-    """The name of its Job: the same for the same plan."""
-    return step_name(run_of(plan), STEP)
+def job_name(plan: BatchPlan, output: str) -> str:
+    """The name of its Job: the same for the same plan and output."""
+    return step_name(run_of(plan, output), STEP)
+
+
+def shards_of(job: Object) -> list[int]:
+    """The shards of a Job, whatever containers and rules the cluster has added to it."""
+    commands = [one.get("command", []) for one in job["spec"]["template"]["spec"]["containers"]]
+    command = next(one for one in commands if WORKER in one)
+    return [int(number) for number in command[command.index("--shards") + 1].split(",")]
 
 
 def job_of(
@@ -70,14 +82,14 @@ def job_of(
         plan: what is predicted.
         output: the URL of the output.
         shards: those that are not done; the pod with index i does the i-th of them.
-        size: of a pod.
+        size: of a pod, and how many run at once.
         resources: of the experiment, whose node selector, tolerations, priority and queue the pods have.
     """
     needs = _requirements(release, size, resources)
     container = image(target.images, "train")
     argv = ["python", "-P", "-m", WORKER, "--output", output, "--bundle", f"{BUNDLE}/release"]
     job = step_job(
-        run=run_of(plan),
+        run=run_of(plan, output),
         step_id=STEP,
         step=STEP,
         image=container,
@@ -86,7 +98,7 @@ def job_of(
         secrets=release.secrets,
     )
     fetcher = bundle_fetcher(plan.bundle, container, needs.resources())
-    made = indexed(job, len(shards), SHARD_FAILED, fetcher)
+    made = indexed(job, len(shards), size.parallel or PARALLEL, SHARD_FAILED, fetcher)
     pod = made["spec"]["template"]["spec"]
     pod["containers"][0]["env"] = [*pod["containers"][0]["env"], *_threads()]
     if release.signed_by:

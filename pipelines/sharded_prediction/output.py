@@ -3,6 +3,9 @@
 from collections.abc import Iterable
 from concurrent.futures import ThreadPoolExecutor
 from dataclasses import dataclass
+from typing import NamedTuple
+
+from pydantic import ValidationError
 
 from tidegate.pipelines.errors import UsageError
 from tidegate.pipelines.sharded_prediction.document import (
@@ -23,6 +26,13 @@ from tidegate.pipelines.sharded_prediction.place import STATE, OutputPlace
 
 OURS = f"{STATE}/"
 AT_ONCE = 16  # small documents that are read at a time
+
+
+class Ran(NamedTuple):
+    """The shards that a command had predicted, and which of them failed; None: nobody has waited for that."""
+
+    tried: list[int]
+    failed: list[ShardFailed] | None
 
 
 @dataclass(frozen=True)
@@ -46,13 +56,26 @@ def claim(place: OutputPlace, plan: BatchPlan) -> bool:
             return True
         known = place.read(PLAN) or b""
     if known != plan.content():
-        told = "; ".join(differences(BatchPlan.model_validate_json(known), plan))
+        told = "; ".join(differences(parsed(place, known), plan))
         raise UsageError(
             f"--output {place.url} holds another prediction: {told or 'of another version'}; expected the same "
             "command as before, which goes on with it, or an empty place; choose another --output, or remove that one"
         )
     _check_alone(place, plan)
     return False
+
+
+def parsed(place: OutputPlace, text: bytes) -> BatchPlan:
+    """The plan of an output; raises UsageError where another version of this product wrote it."""
+    try:
+        return BatchPlan.model_validate_json(text)
+    except ValidationError as error:
+        problem = error.errors()[0]
+        raise UsageError(
+            f"--output {place.url} holds a prediction of another version of Tidegate ({PLAN}: "
+            f"{'.'.join(map(str, problem['loc']))}: {problem['msg']}); expected one of this version; go on with that "
+            "version, or choose another --output"
+        ) from error
 
 
 def _check_alone(place: OutputPlace, plan: BatchPlan) -> None:
@@ -73,16 +96,17 @@ def progress(place: OutputPlace) -> Progress:
 
 def remaining(place: OutputPlace, plan: BatchPlan) -> list[int]:
     """The shards that are to be predicted; a part that is gone is one of them, and a failure before is forgotten."""
-    sizes = place.sizes()
-    said = done_shards(place, [shard for shard in range(plan.shards) if name_of(DONE, shard) in sizes])
+    said = done_shards(place, progress(place).done)
+    sizes = place.sizes()  # later, so that what is done has its part in it, whoever writes meanwhile
+    known = {name_of(DONE, done.shard) for done in said}
     whole = {done.shard for done in said if sizes.get(done.part) == done.size}
     left = []
     for shard in range(plan.shards):
-        done, failed = name_of(DONE, shard), name_of(FAILED, shard)
         if shard in whole:
             continue
         left.append(shard)
-        for name in {done, failed} & sizes.keys():
+        failed = {name_of(FAILED, shard)} & sizes.keys()
+        for name in failed | ({name_of(DONE, shard)} & known):
             place.delete(name)
     if left:  # a part of a complete output is gone
         for name in (SUCCESS, MANIFEST):

@@ -17,8 +17,16 @@ from tidegate.infra.errors import AlreadyExistsError
 from tidegate.pipelines.errors import PipelineError, UsageError
 from tidegate.pipelines.experiment.spec import Resources
 from tidegate.pipelines.sharded_prediction.document import BatchPlan, ShardFailed
-from tidegate.pipelines.sharded_prediction.job import PodSize, job_name, job_of
-from tidegate.pipelines.sharded_prediction.output import Progress, done_shards, failures, progress, told
+from tidegate.pipelines.sharded_prediction.job import PodSize, job_name, job_of, shards_of
+from tidegate.pipelines.sharded_prediction.output import (
+    Progress,
+    Ran,
+    done_shards,
+    failures,
+    progress,
+    remaining,
+    told,
+)
 from tidegate.pipelines.sharded_prediction.place import OutputPlace
 from tidegate.pipelines.state.home import Home
 from tidegate.serving.deployment.release import Release
@@ -47,12 +55,11 @@ def run_job(
     release: Release,
     plan: BatchPlan,
     place: OutputPlace,
-    shards: Sequence[int],
     size: PodSize,
     resources: Resources,
     detach: bool,
-) -> list[ShardFailed] | None:
-    """Have these shards predicted; those that failed, or None when detached.
+) -> Ran:
+    """Have the shards predicted that are left; of a Job that runs already its own, whatever became of them so far.
 
     Ctrl-C stops only the following; the Job goes on.
 
@@ -60,33 +67,49 @@ def run_job(
         PipelineError: the Job was deleted, or its pods cannot start.
     """
     assert home.target is not None
-    _ensure(home, job_of(home.target, release, plan, place.url, shards, size, resources))
+    name = job_name(plan, place.url)
+    shards = _running(home.cluster.get("Job", name), size)
+    if shards is None:
+        left = remaining(place, plan)
+        if not left:
+            return Ran([], [])
+        shards = _create(home, job_of(home.target, release, plan, place.url, left, size, resources), size)
     if detach:
-        return None
+        return Ran(shards, None)
     try:
-        return _Following(home, plan, place, shards).to_the_end()
+        return Ran(shards, _Following(home, plan, place, shards).to_the_end())
     except KeyboardInterrupt:
         print(
-            f"\njob {job_name(plan)} continues in the cluster; the same command follows it again, "
-            f"`kubectl delete job {job_name(plan)}` stops it",
+            f"\njob {name} continues in the cluster; the same command follows it again, "
+            f"`kubectl delete job {name}` stops it",
             file=sys.stderr,
         )
         raise
 
 
-def _ensure(home: Home, job: Object) -> None:
-    """Create the Job; one that runs is adopted, and one that has ended is replaced."""
+def _running(job: Object | None, size: PodSize) -> list[int] | None:
+    """The shards of a Job that runs, which is said; else None."""
+    if job is None or is_finished(job) or job["metadata"].get("deletionTimestamp"):
+        return None
+    kept = "" if size == PodSize() else ", and keeps its own --cpu, --memory and --parallel"
+    print(f"job {job['metadata']['name']} is running already; it is followed{kept}", file=sys.stderr)
+    return shards_of(job)
+
+
+def _create(home: Home, job: Object, size: PodSize) -> list[int]:
+    """Create the Job, in the place of one that has ended; its shards, or those of one that somebody else began."""
     cluster, name = home.cluster, job["metadata"]["name"]
     while True:
         try:
             cluster.create(job)
-            print(f"job {name}: {job['spec']['completions']} pods", file=sys.stderr)
-            return
+            spec = job["spec"]
+            at_once = "" if spec["parallelism"] == spec["completions"] else f", {spec['parallelism']} at once"
+            print(f"job {name}: {spec['completions']} pods{at_once}", file=sys.stderr)
+            return shards_of(job)
         except AlreadyExistsError:
             found = cluster.get("Job", name)
-        if found and not is_finished(found) and not found["metadata"].get("deletionTimestamp"):
-            print(f"job {name} is running already; it is followed", file=sys.stderr)
-            return
+        if (shards := _running(found, size)) is not None:
+            return shards
         if found:
             cluster.delete("Job", name, uid=found["metadata"]["uid"])
         time.sleep(0.3)
@@ -97,7 +120,7 @@ class _Following:
 
     def __init__(self, home: Home, plan: BatchPlan, place: OutputPlace, shards: Sequence[int]) -> None:
         self._cluster, self._plan, self._place = home.cluster, plan, place
-        self._shards, self._name = list(shards), job_name(plan)
+        self._shards, self._name = list(shards), job_name(plan, place.url)
         self._known = Progress(progress(place).done - set(shards), frozenset())
         self._ended: set[str] = set()  # pods whose end was told
         self._waits: tuple[str, float] | None = None  # for what kind of reason, and since when
@@ -180,4 +203,8 @@ def _of_shards(sentence: str) -> str:
         sentence.replace("resources.memory, or use smaller batches or data", "--memory")
         .replace("then `tidegate resume`", "then give the command again")
         .replace("(resources)", "(--cpu, --memory)")
+        .replace(
+            "give the step more (resources.memory), or use smaller batches or data", "give it more --memory"
+        )
+        .replace("free some space, or choose another --home", "give its node more, or use more --shards")
     )

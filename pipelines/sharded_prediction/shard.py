@@ -14,7 +14,15 @@ from tidegate.models.data.read_options import CsvOptions
 from tidegate.pipelines.batch import BatchInput, Rows, open_batch_input
 from tidegate.pipelines.batch.output_file import Named, RowKeys, Write, writing
 from tidegate.pipelines.errors import OURS, PipelineError, error_message
-from tidegate.pipelines.sharded_prediction.document import DONE, BatchPlan, RowRange, ShardDone, name_of
+from tidegate.pipelines.sharded_prediction.document import (
+    DONE,
+    MANIFEST,
+    SUCCESS,
+    BatchPlan,
+    RowRange,
+    ShardDone,
+    name_of,
+)
 from tidegate.pipelines.sharded_prediction.inputs import InputReader
 from tidegate.pipelines.sharded_prediction.place import OutputPlace
 from tidegate.pipelines.sharded_prediction.splitting import Piece, pieces_of
@@ -101,12 +109,23 @@ class ShardRunner:
             path.unlink(missing_ok=True)
 
     def _keep(self, done: ShardDone, path: Path) -> ShardDone:
-        """Leave the part, and then the document that says so; another attempt may have been first."""
+        """Leave the part, and then the document that says so; another attempt may have been first.
+
+        On unlike CPUs two attempts differ in bits, and of two that upload at once nobody knows whose part is there. So
+        the one whose document comes second takes the other's back, and what was told of it, and leaves its own.
+        """
         name = name_of(DONE, done.shard)
-        if self._place.read(name) is None:
+        if (known := self._place.read(name)) is not None:
+            return ShardDone.model_validate_json(known)
+        while True:
             self._place.upload(path, done.part)
-            self._place.create(name, done.content())
-        return ShardDone.model_validate_json(self._place.read(name) or done.content())
+            if self._place.create(name, done.content()):
+                return done
+            other = self._place.read(name)
+            if other is not None and (found := ShardDone.model_validate_json(other)).sha256 == done.sha256:
+                return found
+            for told in (SUCCESS, MANIFEST, name):
+                self._place.delete(told)
 
     def _write(self, shard: int, path: Path) -> list[RowRange]:
         ranges: list[RowRange] = []

@@ -1,7 +1,7 @@
 """`python -m tidegate.pipelines.sharded_prediction.worker`: one shard, in a pod of an Indexed Job.
 
 Exit codes: 0 done; 1 its rows or the input are wrong, which another try would not change, and the output says why; 75
-something could not be reached, and another try may succeed.
+anything else, such as a server that is away, a full disk or too little memory: another try may succeed, elsewhere.
 """
 
 import argparse
@@ -9,15 +9,16 @@ import os
 import signal
 import sys
 import tempfile
+import traceback
 from collections.abc import Sequence
 from pathlib import Path
 from types import FrameType
 
 from tidegate.infra.errors import InfraError
-from tidegate.pipelines.errors import PipelineError, error_message
+from tidegate.pipelines.errors import OURS, PipelineError, error_message
 from tidegate.pipelines.sharded_prediction.document import PLAN, BatchPlan
 from tidegate.pipelines.sharded_prediction.inputs import InputReader, no_endpoint
-from tidegate.pipelines.sharded_prediction.output import complete, fail
+from tidegate.pipelines.sharded_prediction.output import complete, fail, parsed
 from tidegate.pipelines.sharded_prediction.place import OutputPlace, open_place
 from tidegate.pipelines.sharded_prediction.shard import ShardRunner
 from tidegate.serving.inference.bulk_scoring import bundle_scorer
@@ -38,14 +39,16 @@ def main(argv: Sequence[str] | None = None) -> int:
     try:
         place = open_place(given.output)
         return _run(place, shard, given.bundle)
-    except InfraError as error:
+    except Exception as error:
+        if not isinstance(error, OURS):
+            traceback.print_exc()
         print(f"shard {shard}: {error_message(error)}", file=sys.stderr)
         return AGAIN
 
 
 def _run(place: OutputPlace, shard: int, bundle: Path) -> int:
     try:
-        plan = BatchPlan.model_validate_json(_plan(place))
+        plan = _plan(place)
         scorer, contract = bundle_scorer(bundle, plan.model, plan.release)
         with tempfile.TemporaryDirectory() as folder:
             work = Path(folder)
@@ -56,7 +59,7 @@ def _run(place: OutputPlace, shard: int, bundle: Path) -> int:
         return 0
     except InfraError:
         raise
-    except Exception as error:
+    except OURS as error:
         failed = fail(place, shard, error_message(error))
         print(f"shard {shard}: {failed.message}", file=sys.stderr)
         return FAILED
@@ -70,11 +73,11 @@ def _nobody(_rows: int) -> None:
     """Nobody looks at the rows one by one."""
 
 
-def _plan(place: OutputPlace) -> bytes:
+def _plan(place: OutputPlace) -> BatchPlan:
     text = place.read(PLAN)
     if text is None:
         raise PipelineError(f"{place.url} has no {PLAN}; expected a prediction that has begun; give it again")
-    return text
+    return parsed(place, text)
 
 
 if __name__ == "__main__":

@@ -50,6 +50,7 @@ def predict(
     detach: bool = False,
     cpu: float | None = None,
     memory: str | None = None,
+    parallel: int | None = None,
 ) -> Result:
     """Predict the rows of a file.
 
@@ -65,7 +66,7 @@ def predict(
         csv: KEY=VALUE of the dialect of a .csv; what is not stated is found out.
         release: with `offline` or `shards`, another release than the live one.
         shards: predict many files into a folder or a bucket in so many parts, see `predict_sharded`.
-        detach, cpu, memory: of the Job that does so on a cluster.
+        detach, cpu, memory, parallel: of the Job that does so on a cluster.
 
     Raises:
         UnknownNameError: no such endpoint.
@@ -76,13 +77,14 @@ def predict(
     if shards is not None:
         if key_file is not None:
             raise UsageError("--key-file is given with --shards, which asks no server; leave it out")
-        pods = PodSize(cpu, memory)
+        pods = PodSize(cpu, memory, parallel)
         return predict_sharded(home, name, source, output, format, csv, shards, release, detach, pods)
     alone = {
         "--release": None if offline else release,
         "--detach": detach or None,
         "--cpu": cpu,
         "--memory": memory,
+        "--parallel": parallel,
     }
     if unused := [option for option, value in alone.items() if value is not None]:
         other = "--offline or --shards" if unused[0] == "--release" else "--shards"

@@ -3,7 +3,7 @@
 import json
 import sys
 import time
-from collections.abc import Sequence
+from collections.abc import Callable, Sequence
 from dataclasses import asdict
 from typing import Any
 
@@ -28,7 +28,7 @@ from tidegate.pipelines.sharded_prediction.inputs import InputReader, Inputs, fi
 from tidegate.pipelines.sharded_prediction.job import PodSize, job_name
 from tidegate.pipelines.sharded_prediction.listing import check_apart
 from tidegate.pipelines.sharded_prediction.local import run_here
-from tidegate.pipelines.sharded_prediction.output import claim, complete, remaining, told
+from tidegate.pipelines.sharded_prediction.output import Ran, claim, complete, remaining, told
 from tidegate.pipelines.sharded_prediction.place import OutputPlace, open_place
 from tidegate.pipelines.sharded_prediction.remote import check_remote, run_job
 from tidegate.pipelines.sharded_prediction.units import units_of
@@ -38,6 +38,7 @@ from tidegate.serving.bundle.bundle import open_bundle
 from tidegate.serving.inference.bulk_scoring import bundle_scorer, chunk_rows
 
 MOST_SHARDS = 10_000
+ROUNDS = 5
 
 
 def predict_sharded(
@@ -77,7 +78,7 @@ def predict_sharded(
     size.check()
     if home.target is None and (detach or size != PodSize()):
         raise UsageError(
-            "--detach, --cpu and --memory are of a cluster's Job; expected --target too; leave them out"
+            "--detach, --cpu, --memory and --parallel are of a cluster's Job; expected --target too; leave them out"
         )
     found = source_of(home, name, release)
     if home.target is not None:
@@ -88,18 +89,36 @@ def predict_sharded(
     plan = _plan(found, inputs.files, format, csv, shards)
     place = open_place(output, home.endpoint_of(output))
     claim(place, plan)
-    left = remaining(place, plan)
     began = time.monotonic()
-    if left and home.target is not None and found.release is not None:
-        ran = run_job(
-            home, found.release, plan, place, left, size, _resources(home, found.release.run), detach
-        )
-        if ran is None:
-            return _detached(plan, place, left)
-        failed = ran
-    else:
-        failed = _run_here(home, found, inputs, plan, place, left) if left else []
-    return _result(plan, place, len(left), failed, time.monotonic() - began)
+
+    def run() -> Ran:
+        if home.target is not None and found.release is not None:
+            resources = _resources(home, found.release.run)
+            return run_job(home, found.release, plan, place, size, resources, detach)
+        left = remaining(place, plan)
+        return Ran(left, _run_here(home, found, inputs, plan, place, left) if left else [])
+
+    ran, manifest = _to_the_end(run, plan, place)
+    if ran.failed is None:
+        return _detached(plan, place, ran.tried)
+    return _result(plan, place, ran, manifest, time.monotonic() - began)
+
+
+def _to_the_end(run: Callable[[], Ran], plan: BatchPlan, place: OutputPlace) -> tuple[Ran, Manifest | None]:
+    """Run what is left; again where another command took a shard back meanwhile. The manifest, if all are done."""
+    tried = set[int]()
+    for _ in range(ROUNDS):
+        ran = run()
+        tried |= set(ran.tried)
+        if ran.failed is None:
+            return ran, None
+        manifest = None if ran.failed else complete(place, plan)
+        if ran.failed or manifest is not None:
+            return Ran(sorted(tried), ran.failed), manifest
+    raise PipelineError(
+        f"--output {place.url}: shards that were done are gone again; expected only commands like this one to write "
+        "there; stop the others, and give it again"
+    )
 
 
 def _plan(
@@ -163,19 +182,18 @@ def _resources(home: Home, run: str) -> Resources:
 
 
 def _detached(plan: BatchPlan, place: OutputPlace, left: Sequence[int]) -> Result:
+    job = job_name(plan, place.url)
     text = (
-        f"job {job_name(plan)} predicts {len(left)} of {plan.shards} shards into {place.url}; the same command follows "
-        f"it, `kubectl delete job {job_name(plan)}` stops it"
+        f"job {job} predicts {len(left)} of {plan.shards} shards into {place.url}; the same command follows it, "
+        f"`kubectl delete job {job}` stops it"
     )
-    return Result(
-        {"output": place.url, "job": job_name(plan), "shards": plan.shards, "left": len(left)}, text
-    )
+    return Result({"output": place.url, "job": job, "shards": plan.shards, "left": len(left)}, text)
 
 
 def _result(
-    plan: BatchPlan, place: OutputPlace, tried: int, failed: Sequence[ShardFailed], seconds: float
+    plan: BatchPlan, place: OutputPlace, ran: Ran, manifest: Manifest | None, seconds: float
 ) -> Result:
-    manifest = None if failed else complete(place, plan)
+    tried, failed = len(ran.tried), ran.failed or []
     data: dict[str, Any] = {
         "model": plan.model,
         "release": plan.release,
@@ -207,9 +225,8 @@ def _text(manifest: Manifest, place: OutputPlace, tried: int, seconds: float) ->
 def _failed(
     plan: BatchPlan, place: OutputPlace, failed: Sequence[ShardFailed], data: dict[str, Any]
 ) -> PipelineError:
-    first = failed[0] if failed else None
     error = PipelineError(
-        f"{len(failed)} of {plan.shards} shards failed, the first: {first.message if first else 'unknown'}; the "
+        f"{len(failed)} of {plan.shards} shards failed, the first: {failed[0].message}; the "
         f"parts of the others are in {place.url}; the same command tries the failed ones again; with other input "
         "choose another --output"
     )

@@ -8,7 +8,7 @@ from tests.pipelines.walks.test_golden import TARGETS
 from tidegate.pipelines.errors import UsageError
 from tidegate.pipelines.experiment.spec import Resources
 from tidegate.pipelines.sharded_prediction.document import BatchPlan
-from tidegate.pipelines.sharded_prediction.job import PodSize, job_name, job_of
+from tidegate.pipelines.sharded_prediction.job import PodSize, job_name, job_of, shards_of
 from tidegate.pipelines.state.targets import Target
 from tidegate.serving.bundle.measurements import Parity
 from tidegate.serving.deployment.release import Release
@@ -29,6 +29,7 @@ RELEASE = Release(
     secrets=("warehouse",),
 )
 DEFAULT = Resources.model_validate({})
+TARGET = Target.model_validate(TARGETS["plain"])
 
 
 def made(
@@ -48,7 +49,9 @@ def pod_of(job: dict[str, Any]) -> dict[str, Any]:
 
 def test_an_index_for_each_shard_that_is_left() -> None:
     job = made()
-    assert job["metadata"]["name"] == job_name(PLAN)
+    assert job["metadata"]["name"] == job_name(PLAN, "s3://out/may")
+    assert job_name(PLAN, "s3://out/may") != job_name(PLAN, "s3://out/june")  # which may run at the same time
+    assert shards_of(job) == [2, 5, 8]
     spec = job["spec"]
     assert (spec["completionMode"], spec["completions"], spec["parallelism"]) == ("Indexed", 3, 3)
     assert "backoffLimit" not in spec  # else one bad shard would end the others
@@ -133,8 +136,19 @@ def test_size(serving: dict[str, Any], size: PodSize, limits: dict[str, str]) ->
     assert pod_of(job)["containers"][0]["resources"]["limits"] == limits
 
 
+def test_not_all_pods_at_once() -> None:
+    assert made(size=PodSize(parallel=2))["spec"]["parallelism"] == 2
+    many = job_of(TARGET, RELEASE, PLAN, "s3://out/may", range(1000), PodSize(), DEFAULT)
+    assert (many["spec"]["completions"], many["spec"]["parallelism"]) == (1000, 32)
+
+
 @pytest.mark.parametrize(
-    ("size", "words"), [(PodSize(cpu=0), "--cpu is 0"), (PodSize(memory="4 GB"), "--memory is")]
+    ("size", "words"),
+    [
+        (PodSize(cpu=0), "--cpu is 0"),
+        (PodSize(memory="4 GB"), "--memory is"),
+        (PodSize(parallel=0), "--parallel is 0"),
+    ],
 )
 def test_what_is_no_size(size: PodSize, words: str) -> None:
     with pytest.raises(UsageError, match=words):

@@ -14,8 +14,10 @@ import pyarrow
 import pyarrow.parquet
 import pytest
 
+from tidegate.pipelines.commands.prediction.predict import predict
 from tidegate.pipelines.errors import PipelineError, UsageError
-from tidegate.pipelines.sharded_prediction.document import Manifest
+from tidegate.pipelines.sharded_prediction.document import PLAN, Manifest
+from tidegate.pipelines.state.home import Home
 
 from .conftest import Predict, joined, lines, some_rows
 
@@ -183,6 +185,7 @@ REFUSED: dict[str, tuple[dict[str, Any], str]] = {
         {"csv": ["decimal=,"], "output": "new"},
         r"--csv is given and .*rows\.jsonl is no \.csv",
     ),
+    "a plan of a later version": ({"output": "later"}, r"of another version of Tidegate .*worth: Extra"),
     "within the input": ({"source": ["."], "output": "new"}, r"--output new is within --input \."),
     "within a pattern": ({"source": ["*/*.jsonl"], "output": "new"}, r"is within --input \*/"),
     "no pattern": ({"source": ["**.jsonl"], "output": "new"}, r"has \*\* beside other letters"),
@@ -205,12 +208,27 @@ def test_what_is_refused(
     (tmp_path / "used").mkdir()
     (tmp_path / "used" / "notes.txt").write_text("mine")
     shards_of(["rows.jsonl"], "out", 2)
+    (tmp_path / "later" / "_batch").mkdir(parents=True)
+    plan = json.loads((tmp_path / "out" / PLAN).read_bytes())
+    (tmp_path / "later" / PLAN).write_text(json.dumps(plan | {"worth": 1}))
     more, words = REFUSED[name]
     given: dict[str, Any] = {"source": ["rows.jsonl"], "output": "out", "shards": 2, **more}
     with pytest.raises(PipelineError, match=words):
         shards_of(given.pop("source"), given.pop("output"), given.pop("shards"), **given)
     assert sorted(path.name for path in (tmp_path / "used").iterdir()) == ["notes.txt"]
     assert not (tmp_path / "new").exists()  # so the corrected command may have it
+
+
+@pytest.mark.parametrize(
+    ("given", "words"),
+    [
+        ({"release": 2}, "--release is given without --offline or --shards"),
+        ({"parallel": 2}, "--parallel is given without --shards"),
+    ],
+)
+def test_options_of_shards_alone(tmp_path: Path, given: dict[str, int], words: str) -> None:
+    with pytest.raises(UsageError, match=words):
+        predict(Home(tmp_path), "cellar", ["rows.csv"], None, None, False, **given)
 
 
 def test_what_is_noticed_of_a_file_is_told_once(

@@ -1,5 +1,6 @@
 """The process of a pod: its exit code says whether another try would help, and the last one completes the output."""
 
+import errno
 import json
 import os
 import signal
@@ -13,6 +14,7 @@ import pytest
 from tests.conftest import ROOT
 from tidegate.pipelines.errors import PipelineError
 from tidegate.pipelines.sharded_prediction import worker
+from tidegate.pipelines.sharded_prediction.document import PLAN
 from tidegate.pipelines.sharded_prediction.output import progress
 from tidegate.pipelines.sharded_prediction.place import FolderPlace
 
@@ -90,6 +92,40 @@ def test_a_server_that_is_away_is_tried_again(
     monkeypatch.setenv("AWS_MAX_ATTEMPTS", "1")
     assert worker.main(argv("s3://bucket/out", bundle)) == os.EX_TEMPFAIL
     assert "shard 1: " in capsys.readouterr().err
+
+
+@pytest.mark.parametrize(
+    ("problem", "words"),
+    [
+        (MemoryError(), "out of memory"),
+        (OSError(errno.ENOSPC, "No space left on device"), "the disk is full"),
+    ],
+)
+def test_what_is_of_the_machine_is_tried_again_and_is_no_failure(
+    begun: Path,
+    bundle: Path,
+    problem: Exception,
+    words: str,
+    monkeypatch: pytest.MonkeyPatch,
+    capsys: pytest.CaptureFixture[str],
+) -> None:
+    def scarce(*_: object) -> None:
+        raise problem
+
+    monkeypatch.setenv("JOB_COMPLETION_INDEX", "0")
+    monkeypatch.setattr("tidegate.serving.inference.predictor.Predictor.predict_rows", scarce)
+    assert worker.main(argv(begun, bundle)) == os.EX_TEMPFAIL
+    assert words in capsys.readouterr().err.splitlines()[-1]  # what the pod's end says
+    assert progress(FolderPlace(begun)).failed == {3}
+
+
+def test_a_plan_of_another_version_is_not_tried_again(
+    begun: Path, bundle: Path, monkeypatch: pytest.MonkeyPatch, capsys: pytest.CaptureFixture[str]
+) -> None:
+    (begun / PLAN).write_text('{"version": 9}')
+    monkeypatch.setenv("JOB_COMPLETION_INDEX", "0")
+    assert worker.main(argv(begun, bundle)) == 1
+    assert "a prediction of another version of Tidegate" in capsys.readouterr().err
 
 
 @pytest.mark.parametrize("how", [signal.SIGKILL, signal.SIGTERM])
