@@ -93,7 +93,7 @@ def predict_sharded(
 
     def run() -> Ran:
         if home.target is not None and found.release is not None:
-            resources = _resources(home, found.release.run)
+            resources = resources_of(home, found.release.run)
             return run_job(home, found.release, plan, place, size, resources, detach)
         left = remaining(place, plan)
         return Ran(left, _run_here(home, found, inputs, plan, place, left) if left else [])
@@ -175,10 +175,17 @@ def _run_here(
     return failed
 
 
-def _resources(home: Home, run: str) -> Resources:
-    """Those of the run's experiment, while the store has it; else the default."""
+def resources_of(home: Home, run: str) -> Resources:
+    """Those of the run's experiment, while the store has it; else the default, which is said."""
     kept = home.store.read(Mirror(home, run).key(PLAN))
-    return Resources.model_validate({} if kept is None else json.loads(kept[0])["experiment"]["resources"])
+    if kept is None:
+        print(
+            f"run {run} is not known here (it was removed, or its release was promoted from elsewhere): the pods get "
+            "no node selector, no tolerations, no priority class and no queue of their own",
+            file=sys.stderr,
+        )
+        return Resources()
+    return Resources.model_validate(json.loads(kept[0])["experiment"]["resources"])
 
 
 def _detached(plan: BatchPlan, place: OutputPlace, left: Sequence[int]) -> Result:

@@ -1,5 +1,6 @@
 """A Job that runs is followed with its own shards, and one is created only where none runs."""
 
+import json
 from collections.abc import Callable
 from pathlib import Path
 from types import SimpleNamespace
@@ -9,6 +10,9 @@ import pytest
 
 from tidegate.infra.cluster.indexed_job import INDEX
 from tidegate.infra.errors import AlreadyExistsError
+from tidegate.pipelines.commands.prediction.sharded import resources_of
+from tidegate.pipelines.driver.kept_plan import PLAN as PLAN_OF_RUN
+from tidegate.pipelines.experiment.spec import Resources
 from tidegate.pipelines.sharded_prediction.document import DONE, ShardDone, name_of
 from tidegate.pipelines.sharded_prediction.document import PLAN as PLAN_FILE
 from tidegate.pipelines.sharded_prediction.job import PodSize, job_name, job_of
@@ -16,6 +20,7 @@ from tidegate.pipelines.sharded_prediction.output import Ran, fail, progress
 from tidegate.pipelines.sharded_prediction.place import FolderPlace
 from tidegate.pipelines.sharded_prediction.remote import run_job
 from tidegate.pipelines.state.home import Home
+from tidegate.pipelines.state.mirror import Mirror
 
 from .test_job import DEFAULT, PLAN, RELEASE, TARGET
 
@@ -128,3 +133,15 @@ def test_a_job_that_another_command_made_first_is_followed_with_its_shards(place
     cluster = Cluster(on_create=lambda: cluster.jobs.update({name: job(place, [2, 8])}))
     assert run(cluster, place) == Ran([2, 8], None)
     assert cluster.created == []
+
+
+def test_where_a_release_ran_is_of_its_run_and_told_when_nobody_knows(
+    tmp_path: Path, capsys: pytest.CaptureFixture[str]
+) -> None:
+    home = Home(tmp_path / "home")
+    assert resources_of(home, "digits-1") == Resources()
+    assert "run digits-1 is not known here" in capsys.readouterr().err
+    plan = {"experiment": {"resources": {"node_selector": {"disk": "ssd"}}}}
+    home.store.write(Mirror(home, "digits-1").key(PLAN_OF_RUN), json.dumps(plan).encode(), None)
+    assert resources_of(home, "digits-1").node_selector == {"disk": "ssd"}
+    assert capsys.readouterr().err == ""
