@@ -178,6 +178,7 @@ def followed(onto: Onto, *command: str) -> subprocess.Popen[str]:
         signal.signal(signal.SIGINT, before)
 
 
+@pytest.mark.slow
 def test_ctrl_c_leaves_the_job_and_a_deleted_job_is_gone_on_with(
     onto: Onto, api: Cluster, data: Data, released: str
 ) -> None:

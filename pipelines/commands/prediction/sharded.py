@@ -184,7 +184,7 @@ def resources_of(home: Home, run: str) -> Resources:
             "no node selector, no tolerations, no priority class and no queue of their own",
             file=sys.stderr,
         )
-        return Resources()
+        return Resources.model_validate({})
     return Resources.model_validate(json.loads(kept[0])["experiment"]["resources"])
 
 

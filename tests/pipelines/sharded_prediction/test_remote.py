@@ -139,7 +139,7 @@ def test_where_a_release_ran_is_of_its_run_and_told_when_nobody_knows(
     tmp_path: Path, capsys: pytest.CaptureFixture[str]
 ) -> None:
     home = Home(tmp_path / "home")
-    assert resources_of(home, "digits-1") == Resources()
+    assert resources_of(home, "digits-1") == Resources.model_validate({})
     assert "run digits-1 is not known here" in capsys.readouterr().err
     plan = {"experiment": {"resources": {"node_selector": {"disk": "ssd"}}}}
     home.store.write(Mirror(home, "digits-1").key(PLAN_OF_RUN), json.dumps(plan).encode(), None)
