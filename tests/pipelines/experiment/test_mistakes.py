@@ -100,6 +100,8 @@ def test_a_truth_is_no_number() -> None:
         rule = "median" if key.endswith(("warmup_epochs", "minimum_trials")) else "asha"
         data = FORECAST if key.startswith("data.forecast.") else ROWS
         values = {"data": data, "search": {**SEARCH, "pruning": {"rule": rule}}, key: True}
+        if key.startswith("serving.rate_limit."):  # of those who say who they are
+            values["serving.keys"] = "askers"
         if key == "gate.approval":  # an entry of its own
             values = {"gate": {"approval": True}}
         text = told(values)

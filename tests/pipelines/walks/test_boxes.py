@@ -88,7 +88,7 @@ def test_boxes_go_the_whole_way(cli: Cli, squares: Path) -> None:
     with output.open() as stream:
         table = list(csv.DictReader(stream))
     assert list(table[0]) == ["file", "label", "score", "xmin", "ymin", "xmax", "ymax"] and len(table) > 100
-    worse = cli("submit", str(squares), "--json", "--set", "training.epochs=2")
+    worse = cli("submit", str(squares), "--json", "--set", "training.optimizer.learning_rate=0.0001")
     assert worse.code == 3 and "of the champion on 32 rows that neither learned from" in worse.json["reason"]
 
 
