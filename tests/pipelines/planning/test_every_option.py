@@ -69,7 +69,7 @@ EXEMPT = {
     "data.sample_rate": "of recordings: tests/models/readers",
     "gate[Criterion].confidence": "needs a champion's bundle: tests/models/evaluation, tests/pipelines/walks",
     "resources.patience": "how long a pod may wait: tests/cluster",
-    "serving.keep": "which releases stay: tests/pipelines/walks/test_walk.py, tests/serving/deployment",
+    "serving.keep": "which releases stay: tests/pipelines/walks/test_rollback.py, tests/serving/deployment",
     "serving.port": "this machine's ports: tests/pipelines/experiment/test_bad_input.py",
 }
 HEAD = "num,ids,city,day,note,y,z"
