@@ -9,13 +9,14 @@ import tempfile
 from collections.abc import Callable
 from pathlib import Path
 
-from tidegate.infra.errors import ConflictError, CorruptObjectError
+from tidegate.infra.errors import CorruptObjectError
 from tidegate.infra.store import Ref, Store
 from tidegate.models.user_code.code_folder import ENVIRONMENTS, is_code_folder, read_code
 from tidegate.pipelines.planning.project.environment import environment_files, environment_folder
 from tidegate.pipelines.planning.project.served_packages import files_of, image_packages, lacking
 from tidegate.pipelines.planning.project.snapshot import keep_archive, lay_out_snapshot
 from tidegate.pipelines.state.bundles import PACKAGES, bundle_key, bundle_refs, signature_key
+from tidegate.pipelines.state.documents import replace
 from tidegate.pipelines.state.home import Home
 from tidegate.serving.bundle.bundle import Bundle
 from tidegate.serving.bundle.own_packages import own_packages
@@ -46,9 +47,9 @@ def carry(source: Home, target: Home, bundle: Bundle, digest: str, accepted: Cal
         refs += [packages] if packages is not None else []
     signature = source.store.read(signature_key(digest))
     if signature is not None:
-        _replace(target.store, signature_key(digest), signature[0], accepted)
+        replace(target.store, signature_key(digest), signature[0], stays=accepted)
     content = json.dumps([ref.model_dump() for ref in refs]).encode()
-    _replace(target.store, bundle_key(digest), content, lambda found: found == content)
+    replace(target.store, bundle_key(digest), content, stays=lambda found: found == content)
     return sum(ref.size for ref in refs)
 
 
@@ -76,19 +77,6 @@ def _carried(source: Store, target: Store, ref: Ref) -> Ref:
             "do the same again"
         )
     return put
-
-
-def _replace(store: Store, key: str, content: bytes, stays: Callable[[bytes], bool]) -> None:
-    """Write a document, unless the one that is there may stay."""
-    while True:
-        found = store.read(key)
-        if found is not None and stays(found[0]):
-            return
-        try:
-            store.write(key, content, found and found[1])
-        except ConflictError:
-            continue
-        return
 
 
 def _packages(source: Home, target: Home, bundle: Bundle) -> Ref | None:

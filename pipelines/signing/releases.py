@@ -3,12 +3,11 @@
 from contextlib import suppress
 from pathlib import Path
 
-from tidegate.infra.errors import ConflictError
-from tidegate.infra.store import Store
 from tidegate.infra.system.files import write_atomic
 from tidegate.pipelines.signing.folders import trusted_folder
 from tidegate.pipelines.signing.keys import signing_key
 from tidegate.pipelines.state.bundles import signature_key
+from tidegate.pipelines.state.documents import replace
 from tidegate.pipelines.state.home import Home
 from tidegate.serving.bundle.bundle import CHAIN, Bundle
 from tidegate.serving.bundle.bundle_files import SIGNATURE
@@ -39,7 +38,8 @@ def sign_bundle(home: Home, bundle: Bundle) -> str:
             _lay_out(bundle, found[0])
             return signer.id
     content = sign(bundle.manifest.name, files, key)
-    _keep(home.store, signature_key(digest), content, found and found[1])
+    # Where another run of the same content was faster, either signature will do.
+    replace(home.store, signature_key(digest), content, found and found[1])
     _lay_out(bundle, content)
     return key.public.id
 
@@ -68,17 +68,6 @@ def accept_signature(home: Home, bundle: Bundle) -> str:
     check_own_chain(bundle)
     _lay_out(bundle, found[0])
     return signer.id
-
-
-def _keep(store: Store, key: str, content: bytes, etag: str | None) -> None:
-    while True:
-        try:
-            store.write(key, content, etag)
-        except ConflictError:  # another run of the same content was faster; either signature will do
-            found = store.read(key)
-            etag = found and found[1]
-            continue
-        return
 
 
 def _lay_out(bundle: Bundle, content: bytes) -> None:

@@ -14,6 +14,35 @@ Value = TypeVar("Value", bound=BaseModel)
 After = TypeVar("After", bound="BaseModel | None")
 
 
+def replace(
+    store: Store,
+    key: str,
+    content: bytes,
+    etag: str | None = None,
+    stays: Callable[[bytes], bool] = lambda _: False,
+) -> str:
+    """Write a document whatever its content is, unless that may stay.
+
+    Args:
+        store: where it is.
+        key: of the document.
+        content: its new content.
+        etag: of the content that is probably there; None: probably none.
+        stays: whether another content that is there may stay.
+
+    Returns:
+        The etag of what stands there now.
+    """
+    while True:
+        try:
+            return store.write(key, content, etag)
+        except ConflictError:
+            found = store.read(key)
+        if found is not None and stays(found[0]):
+            return found[1]
+        etag = found and found[1]
+
+
 def change(
     store: Store,
     key: str,

@@ -11,8 +11,9 @@ import time
 from collections.abc import Callable, Collection, Iterator
 from pathlib import Path
 
-from tidegate.infra.errors import ConflictError, StoreError
+from tidegate.infra.errors import StoreError
 from tidegate.infra.system.files import write_atomic
+from tidegate.pipelines.state.documents import replace
 from tidegate.pipelines.state.home import Home, RunRecord
 
 RECORD = "run.json"
@@ -86,13 +87,7 @@ class Mirror:
     def write(self, name: str, content: bytes) -> None:
         """Write a document, whatever its content was before."""
         etag = self._etags.get(name)
-        while True:
-            try:
-                self._etags[name] = self.home.store.write(self.key(name), content, etag)
-                return
-            except ConflictError:
-                found = self.home.store.read(self.key(name))
-                etag = found and found[1]
+        self._etags[name] = replace(self.home.store, self.key(name), content, etag)
 
     def delete(self, name: str) -> None:
         """Remove a document and the file."""

@@ -4,8 +4,8 @@ import time
 
 from pydantic import BaseModel, ConfigDict, ValidationError
 
-from tidegate.infra.errors import ConflictError
 from tidegate.infra.store import Store
+from tidegate.pipelines.state.documents import replace
 from tidegate.serving.deployment.event import Actor
 from tidegate.serving.deployment.origin import Origin
 from tidegate.serving.deployment.release import Release
@@ -53,14 +53,7 @@ def find_promotion(store: Store, number: str) -> Promotion | None:
 
 def keep_promotion(store: Store, promotion: Promotion) -> None:
     """Write it down, in place of an earlier attempt."""
-    content = promotion.model_dump_json(indent=1).encode()
-    while True:
-        found = store.read(_key(promotion.id))
-        try:
-            store.write(_key(promotion.id), content, found and found[1])
-        except ConflictError:
-            continue
-        return
+    replace(store, _key(promotion.id), promotion.model_dump_json(indent=1).encode())
 
 
 def forget_promotion(store: Store, promotion: Promotion) -> None:
