@@ -35,9 +35,9 @@ def start(home: Home, promotion: str) -> None:
     assert home.target is not None
     mirror, name = Mirror(home, promotion), driver_name(promotion)
     while True:
-        if is_underway(home, promotion):
-            return
         found = home.cluster.get("Job", name)
+        if found is not None and not is_finished(found):
+            return
         if found is not None:
             home.cluster.delete("Job", name, uid=found["metadata"]["uid"])
             time.sleep(0.3)

@@ -11,12 +11,11 @@ from tidegate.pipelines.history.actors import actor_of
 from tidegate.pipelines.history.entries import contents, listed
 from tidegate.pipelines.history.record import settle
 from tidegate.pipelines.promotion.places import End
-from tidegate.pipelines.state.bundles import fetch_bundle
 from tidegate.pipelines.state.endpoint_names import require_endpoint
 from tidegate.pipelines.state.home import Home
 from tidegate.pipelines.state.mirror import Mirror
 from tidegate.pipelines.state.promotions import Promotion
-from tidegate.serving.bundle.bundle import CHAIN, Bundle, open_bundle
+from tidegate.serving.bundle.bundle import CHAIN, Bundle
 from tidegate.serving.bundle.chain import read_chain
 from tidegate.serving.deployment.origin import Origin
 from tidegate.serving.deployment.release import EndpointState, Release, load
@@ -41,22 +40,23 @@ def release_of(source: End, name: str, number: int | None) -> tuple[EndpointStat
     return state, release
 
 
-def new_promotion(source: End, target: End, name: str, release: Release, reason: str) -> Promotion:
+def new_promotion(
+    source: End, target: End, state: EndpointState, release: Release, bundle: Bundle, reason: str
+) -> Promotion:
     """A promotion as it is asked for now; nothing is done yet.
 
     Args:
         source: where the release is.
         target: where it goes.
-        name: the endpoint's.
-        release: one that `release_of` gave.
+        state, release: of the endpoint at the source, as `release_of` gave them.
+        bundle: of the release.
         reason: why.
     """
-    state = load(source.home.store, name)
+    name = state.name
     what = [source.place, state.incarnation, release.model_dump(mode="json", exclude={"state"})]
     key = hashlib.sha256(json.dumps(what, sort_keys=True).encode()).hexdigest()
     number = f"{name[:LONGEST_NAME].strip('-._')}-promoted-{key[:8]}"
     there = load(target.home.store, name)
-    bundle = open_bundle(fetch_bundle(source.home, release.bundle), release.bundle)
     return Promotion(
         id=number,
         key=key,

@@ -64,9 +64,9 @@ def promote(
         raise UsageError(
             f"--from {source} and --to {destination} are both {here.place}; expected two targets"
         )
-    _, found = release_of(here, name, release)
+    state, found = release_of(here, name, release)
     bundle = open_bundle(fetch_bundle(here.home, found.bundle), found.bundle)
-    promotion = new_promotion(here, there, name, found, reason)
+    promotion = new_promotion(here, there, state, found, bundle, reason)
     known = _already_live(here, there, promotion)
     if known is not None:
         return known

@@ -11,7 +11,7 @@ from tidegate.pipelines.result import table
 from tidegate.pipelines.state.bundles import bundle_refs
 from tidegate.pipelines.state.promotions import Promotion
 from tidegate.serving.bundle.bundle import Bundle
-from tidegate.serving.deployment.release import load
+from tidegate.serving.deployment.release import EndpointState, Release, load
 
 SHOWN = 16  # hexadecimal digits of a digest
 ASKED = (
@@ -50,17 +50,15 @@ def plan_of(here: End, there: End, promotion: Promotion, bundle: Bundle, key: st
         "runtime": release.runtime,
         "signature": key,
         "serving": serving_there(release).model_dump(mode="json", exclude_defaults=True),
-        "differs": _differences(here, there, promotion),
+        "differs": _differences(here, there, state, release),
         "takes_over": hosting(there.home).describe(serving_there(release)),
         "probes": 0 if bundle.manifest.probed is None else bundle.manifest.probed.rows,
     }
 
 
-def _differences(here: End, there: End, promotion: Promotion) -> dict[str, list[Any]]:
+def _differences(here: End, there: End, ours: EndpointState, release: Release) -> dict[str, list[Any]]:
     """What is not as at the source, because it is the target's: name -> there, here."""
-    theirs = load(here.home.store, promotion.endpoint)
-    ours = load(there.home.store, promotion.endpoint)
-    release = promotion.release
+    theirs = load(here.home.store, release.endpoint)
     stated = Serving.model_validate(release.serving).port
     found: dict[str, list[Any]] = {
         "images": [release.tag, "" if there.home.target is None else tag()],
