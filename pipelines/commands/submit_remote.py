@@ -1,20 +1,20 @@
 """submit, resume, cancel on a cluster: hand the run to a driver there, and follow it from here."""
 
-import json
 import sys
 import time
 from dataclasses import replace
+from functools import partial
 from pathlib import Path
-from typing import Any
 
 from tidegate.infra.cluster.jobs import STEP, condition, driver_name, is_finished, run_labels, selector
-from tidegate.infra.cluster.pods.diagnosis import Reason, why_ended, why_from_events, why_waiting
+from tidegate.infra.cluster.pods.diagnosis import Reason
 from tidegate.infra.errors import AlreadyExistsError
 from tidegate.pipelines.commands.runs.summary import run_result
-from tidegate.pipelines.driver.job import CANCEL, END, clean_up
+from tidegate.pipelines.driver.job import CANCEL, clean_up
 from tidegate.pipelines.driver.kept_plan import PLAN, plan_document
 from tidegate.pipelines.driver.notifications import notify_of
 from tidegate.pipelines.errors import CancelledError, PipelineError, UsageError
+from tidegate.pipelines.executors.following import follow_driver, is_overdue, why_stuck
 from tidegate.pipelines.executors.manifests import driver_of
 from tidegate.pipelines.history.actors import actor_of
 from tidegate.pipelines.hosting import ensure_live
@@ -27,12 +27,9 @@ from tidegate.pipelines.planning.plan import Plan
 from tidegate.pipelines.result import Result
 from tidegate.pipelines.state.approvals import withdraw
 from tidegate.pipelines.state.home import RUNNING, UNDERWAY, Home, RunFolder, RunRecord, StepRecord
-from tidegate.pipelines.state.mirror import RECORD, Mirror, refresh
+from tidegate.pipelines.state.mirror import END, RECORD, Mirror, refresh
 
 POLL_S = 1.0
-CHECK_S = 5.0  # between checks of the pod of a silent driver
-PERMANENT_S = 20.0
-PATIENCE_S = 300.0  # a driver that is not scheduled by then will not be
 CANCEL_S = 90.0
 OVER = ("done", "refused", "failed", "cancelled")
 
@@ -214,7 +211,7 @@ def follow(home: Home, run: str) -> Result:
     Ctrl-C stops only the following; the run continues.
     """
     try:
-        end = _follow(home, Mirror(home, run))
+        end = follow_driver(Mirror(home, run), partial(_check_driver, home, run))
     except KeyboardInterrupt:
         where = f"--target {home.target.name}" if home.target else ""
         print(
@@ -232,23 +229,6 @@ def follow(home: Home, run: str) -> Result:
     return result
 
 
-def _follow(home: Home, mirror: Mirror) -> dict[str, Any]:
-    shown, checked, stuck = 0, time.monotonic(), None
-    while True:
-        log = mirror.pull("logs/driver.log") or b""
-        if len(log) > shown:
-            sys.stderr.write(log[shown:].decode(errors="replace"))
-            sys.stderr.flush()
-            shown, checked, stuck = len(log), time.monotonic(), None
-        end = mirror.pull(END)
-        if end is not None:
-            document: dict[str, Any] = json.loads(end)
-            return document
-        if time.monotonic() - checked > CHECK_S:
-            checked, stuck = time.monotonic(), _check_driver(home, mirror.run, stuck)
-        time.sleep(POLL_S)
-
-
 def _check_driver(home: Home, run: str, before: tuple[Reason, float] | None) -> tuple[Reason, float] | None:
     """Why the driver is silent; a reason that lasts raises the run's error."""
     job = home.cluster.get("Job", driver_name(run))
@@ -262,7 +242,7 @@ def _check_driver(home: Home, run: str, before: tuple[Reason, float] | None) -> 
     if before is None or before[0].kind != reason.kind:
         print(f"the driver waits: {reason.message}", file=sys.stderr)
         return reason, time.monotonic()
-    if time.monotonic() - before[1] > (PERMANENT_S if reason.permanent else PATIENCE_S):
+    if is_overdue(reason, before[1]):
         home.cluster.delete("Job", driver_name(run))
         raise _failed(home, run, f"the driver of run {run} could not start: {reason.message}")
     return before
@@ -279,17 +259,3 @@ def _failed(home: Home, run: str, message: str) -> PipelineError:
     error = PipelineError(f"{message}; `tidegate resume {run}` continues it")
     error.data = run_result(home, folder).data
     return error
-
-
-def why_stuck(home: Home, run: str) -> Reason | None:
-    """Why the driver's pod does not run, if it does not."""
-    labels = f"{selector(run_labels(run))},{STEP}=driver"
-    pods = home.cluster.list("Pod", labels)
-    if any(pod["status"].get("phase") == "Running" for pod in pods):
-        return None
-    for pod in reversed(pods):
-        reason = why_waiting(pod) or why_ended(pod)
-        if reason is not None:
-            return reason
-    name = pods[-1]["metadata"]["name"] if pods else driver_name(run)
-    return why_from_events(home.cluster.list("Event", fields=f"involvedObject.name={name}"))

@@ -26,11 +26,11 @@ from tidegate.pipelines.executors.kubernetes import KubernetesExecutor
 from tidegate.pipelines.executors.tee import tee
 from tidegate.pipelines.planning.plan import Plan
 from tidegate.pipelines.state.home import Home, home_at
-from tidegate.pipelines.state.mirror import RECORD, Mirror
+from tidegate.pipelines.state.mirror import DRIVER_LOG, END, RECORD, Mirror
 
-END, CANCEL = "end.json", "cancel.json"
+CANCEL = "cancel.json"
 # Files that only the driver writes; a step's files are written by its worker.
-OWN = (RECORD, "logs/driver.log", "logs/sync.log", "spool/run.jsonl", "spool/*.sync.json")
+OWN = (RECORD, DRIVER_LOG, "logs/sync.log", "spool/run.jsonl", "spool/*.sync.json")
 LOCAL = ("deploy", "verify", "promote")
 GONE_S = 45.0  # a little more than a pod's grace period
 

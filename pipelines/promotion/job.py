@@ -9,15 +9,13 @@ from tidegate.pipelines.driver.job import do_in_pod
 from tidegate.pipelines.errors import PipelineError
 from tidegate.pipelines.promotion.putting_live import Outcome, put_live
 from tidegate.pipelines.state.home import Home
-from tidegate.pipelines.state.mirror import Mirror
+from tidegate.pipelines.state.mirror import DRIVER_LOG, Mirror
 from tidegate.pipelines.state.promotions import find_promotion
-
-LOG = "logs/driver.log"
 
 
 def main() -> int:
     """Put it live; whoever follows reads the outcome."""
-    return do_in_pod(_put_live, [LOG])
+    return do_in_pod(_put_live, [DRIVER_LOG])
 
 
 def _put_live(home: Home, mirror: Mirror) -> Outcome:

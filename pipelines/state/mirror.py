@@ -16,7 +16,8 @@ from tidegate.infra.system.files import write_atomic
 from tidegate.pipelines.state.documents import replace
 from tidegate.pipelines.state.home import Home, RunRecord
 
-RECORD = "run.json"
+RECORD, END = "run.json", "end.json"
+DRIVER_LOG = "logs/driver.log"
 PUSH_INTERVAL_S = 2.0
 SHARE, LONGEST_S = 20, 10.0
 

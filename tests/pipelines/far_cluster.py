@@ -34,6 +34,7 @@ class Jobs:
     def __init__(self) -> None:
         self.there: dict[str, Object] = {}
         self.made: list[Object] = []
+        self.pods: list[Object] = []
         self.act: Callable[[], None] = lambda: None
         self.looked: Callable[[], None] = lambda: None
         self.namespace = "tidegate"
@@ -55,6 +56,10 @@ class Jobs:
         del kind
         self.looked()
         return self.there.get(name)
+
+    def list(self, kind: str, labels: str = "", fields: str = "") -> list[Object]:
+        assert kind in ("Pod", "Event") and (labels or fields)
+        return self.pods if kind == "Pod" else []
 
     def delete(self, kind: str, name: str, uid: str = "") -> bool:
         del kind
@@ -156,6 +161,13 @@ def experiment(folder: Path, **more: Any) -> Experiment:
     (folder / "rows.csv").write_text("x,y\n" + "1,2\n3,4\n" * 20)
     document = {"name": "wine", "data": {"source": "rows.csv", "target": "y"}, "model": {"family": "linear"}}
     return validate(document | {"schedule": CRON} | more, "here").resolved(folder)
+
+
+def waiting_pod() -> Object:
+    """A pod whose image cannot be had."""
+    state = {"waiting": {"reason": "InvalidImageName", "message": "no such image"}}
+    container = {"name": "step", "state": state}
+    return {"metadata": {"name": "pod"}, "status": {"phase": "Pending", "containerStatuses": [container]}}
 
 
 def put(far: Far, found: Experiment) -> str:

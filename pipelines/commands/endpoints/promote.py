@@ -7,7 +7,6 @@ from tidegate.infra.system.locks import is_held, lock
 from tidegate.pipelines.commands.checking.pod import NAME, check_pod
 from tidegate.pipelines.commands.endpoints.lifecycle import follow_alias
 from tidegate.pipelines.commands.endpoints.promotion_plan import plan_lines, plan_of
-from tidegate.pipelines.commands.submit_remote import why_stuck
 from tidegate.pipelines.errors import UsageError
 from tidegate.pipelines.history.record import checked_reason
 from tidegate.pipelines.hosting import hosting
@@ -161,7 +160,7 @@ def _on_cluster(here: End, there: End, promotion: Promotion, bundle: Bundle) -> 
             return None
         _carry(here, there, promotion, bundle)
         on_cluster.start(home, promotion.id)
-    return on_cluster.conclude(home, promotion, why_stuck, is_live)
+    return on_cluster.conclude(home, promotion, is_live)
 
 
 def _check_pod(there: End, release: Release) -> None:

@@ -12,7 +12,7 @@ from tidegate.infra.errors import AlreadyExistsError
 from tidegate.pipelines.commands.runs.decided import refusal
 from tidegate.pipelines.commands.schedules.beat import other_images
 from tidegate.pipelines.commands.submit import new_record
-from tidegate.pipelines.driver.job import CANCEL, END
+from tidegate.pipelines.driver.job import CANCEL
 from tidegate.pipelines.driver.kept_plan import PLAN, plan_document, plan_of_now, read_plan
 from tidegate.pipelines.driver.notifications import notify_of
 from tidegate.pipelines.errors import PipelineError
@@ -22,7 +22,7 @@ from tidegate.pipelines.history.actors import actor_of
 from tidegate.pipelines.planning.plan import Plan
 from tidegate.pipelines.scheduling.document import Outcome, ScheduleState
 from tidegate.pipelines.state.home import UNDERWAY, Home, RunRecord
-from tidegate.pipelines.state.mirror import RECORD, Mirror, known_run
+from tidegate.pipelines.state.mirror import END, RECORD, Mirror, known_run
 
 START = f"{LABEL}/start"  # on a driver's Job: the start of a schedule that it is
 PAUSE_S = 0.3

@@ -6,11 +6,12 @@ from pathlib import Path
 
 import pytest
 
-from tests.pipelines.far_cluster import Far, experiment
+from tests.pipelines.far_cluster import Far, experiment, waiting_pod
 from tidegate.pipelines.commands import submit_remote
 from tidegate.pipelines.commands.submit import new_record
-from tidegate.pipelines.commands.submit_remote import resume, submit
-from tidegate.pipelines.errors import UsageError
+from tidegate.pipelines.commands.submit_remote import follow, resume, submit
+from tidegate.pipelines.errors import PipelineError, UsageError
+from tidegate.pipelines.executors import following
 from tidegate.pipelines.planning.facts import gather
 from tidegate.pipelines.planning.plan import Plan, make_plan
 from tidegate.pipelines.planning.tags import with_tags
@@ -53,6 +54,29 @@ def test_a_driver_that_does_not_end_is_told(far: Far, plan: Plan, monkeypatch: p
             again()
     assert len(far.jobs.made) == 1
     assert far.record(plan.run) == before
+
+
+@pytest.fixture
+def quick(monkeypatch: pytest.MonkeyPatch) -> None:
+    for name, seconds in (("POLL_S", 0.01), ("CHECK_S", 0.05), ("PERMANENT_S", 0.0)):
+        monkeypatch.setattr(following, name, seconds)
+
+
+@pytest.mark.usefixtures("quick")
+def test_a_driver_that_ended_without_a_word(far: Far, plan: Plan) -> None:
+    far.jobs.there.clear()
+    with pytest.raises(PipelineError, match="ended before the run did: its Job failed or was deleted"):
+        follow(far.home, plan.run)
+    assert far.record(plan.run).status == "failed"
+
+
+@pytest.mark.usefixtures("quick")
+def test_a_driver_whose_pod_does_not_start(far: Far, plan: Plan, capsys: pytest.CaptureFixture[str]) -> None:
+    far.jobs.pods.append(waiting_pod())
+    with pytest.raises(PipelineError, match=r"could not start: .*; `tidegate resume .*` continues it"):
+        follow(far.home, plan.run)
+    assert capsys.readouterr().err.startswith("the driver waits: ") and far.jobs.there == {}
+    assert far.record(plan.run).reason.startswith(f"the driver of run {plan.run} could not start")
 
 
 @pytest.mark.parametrize("left", range(12))
