@@ -15,7 +15,7 @@ from tidegate.models.user_code.code_folder import ENVIRONMENTS, is_code_folder, 
 from tidegate.pipelines.planning.project.environment import environment_files, environment_folder
 from tidegate.pipelines.planning.project.served_packages import files_of, image_packages, lacking
 from tidegate.pipelines.planning.project.snapshot import keep_archive, lay_out_snapshot
-from tidegate.pipelines.state.bundles import PACKAGES, bundle_key, bundle_refs, signature_key
+from tidegate.pipelines.state.bundles import PACKAGES, bundle_key, bundle_refs, packages_of, signature_key
 from tidegate.pipelines.state.documents import replace
 from tidegate.pipelines.state.home import Home
 from tidegate.serving.bundle.bundle import Bundle
@@ -94,8 +94,8 @@ def lay_out_packages(home: Home, digest: str, bundle: Bundle) -> None:
     """Where a server of this machine looks for what the bundle's code needs; nothing where it is there."""
     environment = environment_of(bundle)
     folder = environment_folder(home, environment)
-    archive = next((ref for ref in bundle_refs(home.store, digest) if ref.name == PACKAGES), None)
-    if not environment or folder.is_dir() or archive is None:
+    archive = packages_of(home.store, digest) if environment and not folder.is_dir() else None
+    if archive is None:
         return
     folder.parent.mkdir(parents=True, exist_ok=True)
     building = Path(tempfile.mkdtemp(prefix=".building-", dir=home.path / ENVIRONMENTS)) / "packages"

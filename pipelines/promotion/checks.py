@@ -14,7 +14,7 @@ from tidegate.pipelines.promotion.places import End
 from tidegate.pipelines.promotion.putting_live import serving_there
 from tidegate.pipelines.signing.folders import trusted_folder
 from tidegate.pipelines.signing.keys import current, trusted
-from tidegate.pipelines.state.bundles import PACKAGES, bundle_refs, signature_key
+from tidegate.pipelines.state.bundles import packages_of, signature_key
 from tidegate.pipelines.state.targets import Target
 from tidegate.serving.bundle.bundle import Bundle
 from tidegate.serving.bundle.signature import verify
@@ -64,8 +64,8 @@ def _check_home(source: End, target: End, release: Release, bundle: Bundle) -> N
         raise UsageError(str(error)) from error
     environment = environment_of(bundle)
     there = [environment_folder(end.home, environment) for end in (source, target)]
-    archived = any(ref.name == PACKAGES for ref in bundle_refs(source.home.store, release.bundle))
-    if environment and not archived and not any(folder.is_dir() for folder in there):
+    found = any(folder.is_dir() for folder in there)
+    if environment and not found and packages_of(source.home.store, release.bundle) is None:
         raise UsageError(
             f"the packages that the code of release {release.number} needs are not in {there[0]}, nor in {there[1]}; "
             f"expected them in one of the two; submit its experiment again at {source.name}, which installs them"

@@ -68,6 +68,11 @@ def bundle_refs(store: Store, digest: str) -> list[Ref]:
     return [Ref.model_validate(ref) for ref in json.loads(found[0])] if found else []
 
 
+def packages_of(store: Store, digest: str) -> Ref | None:
+    """The archive of what the code in a bundle needs installed; None where it has none."""
+    return next((ref for ref in bundle_refs(store, digest) if ref.name == PACKAGES), None)
+
+
 def bundle_key(digest: str) -> str:
     """The document of a bundle."""
     return f"bundles/{digest}.json"
@@ -128,7 +133,7 @@ def main(argv: Sequence[str] | None = None) -> int:
 
 def _unpack_packages(store: Store, digest: str, folder: Path) -> None:
     """What the user's code needs installed, to where `use_code` looks for it."""
-    archive = next((ref for ref in bundle_refs(store, digest) if ref.name == PACKAGES), None)
+    archive = packages_of(store, digest)
     code = open_bundle(folder).code
     if archive is not None and code is not None:
         environment = read_code(code).environment
