@@ -181,6 +181,12 @@ def first_event(store: Store, later: Event) -> Event | None:
     return later.model_copy(update={**about, "facts": {"endpoints": found}})
 
 
+def is_about(event: Event, state: EndpointState, number: int) -> bool:
+    """Whether an event tells of this release of the endpoint, and not of an earlier incarnation's."""
+    about = event.endpoint, event.facts.get("release"), event.facts.get("incarnation")
+    return about == (state.name, number, state.incarnation)
+
+
 def _before(state: EndpointState) -> list[dict[str, Any]]:
     """The releases of an endpoint that no waiting event tells of."""
     new = {event.facts.get("release") for event in state.events if event.kind in NEW}

@@ -9,7 +9,7 @@ from tidegate.infra.mlflow import replay
 from tidegate.pipelines.errors import UsageError
 from tidegate.pipelines.history.actors import actor_of
 from tidegate.pipelines.history.entries import contents, listed
-from tidegate.pipelines.history.record import settle
+from tidegate.pipelines.history.record import is_about, settle
 from tidegate.pipelines.promotion.places import End
 from tidegate.pipelines.state.endpoint_names import require_endpoint
 from tidegate.pipelines.state.home import Home
@@ -96,12 +96,11 @@ def _tracked(home: Home, release: Release) -> str:
 def _history(home: Home, state: EndpointState, release: Release) -> tuple[dict[str, Any], ...]:
     """What that history has of the release and of the run that made it."""
     settle(home.store)
-    about = {"release": release.number, "incarnation": state.incarnation}
     found = []
     for entry, digest in listed(contents(home.store)):
         event = entry.event
-        mine = event.endpoint == state.name and all(event.facts.get(key) == about[key] for key in about)
-        if mine or (event.run == release.run and event.kind in ("approved", "refused")):
+        decided = event.run == release.run and event.kind in ("approved", "refused")
+        if decided or is_about(event, state, release.number):
             row = event.model_dump(mode="json", include={"kind", "time", "actor", "reason"})
             found.append({"number": entry.number, "digest": digest, **row})
     return tuple(found)

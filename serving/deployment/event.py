@@ -29,7 +29,8 @@ class Event(BaseModel):
 
     Attributes:
         id: of this event alone; the history has it once.
-        kind: released, refused, rolled_back, approved, deleted; or began, of a home that is older than its history.
+        kind: released, promoted, refused, rolled_back, approved, deleted; or began, of a home that is older than its
+            history.
         time: UTC, ISO 8601.
         actor: who did it.
         reason: what they gave with `-m`; "" for nothing.

@@ -68,7 +68,7 @@ def row_of(entry: Entry, digest: str) -> dict[str, Any]:
 def _line(entry: Entry) -> tuple[object, ...]:
     event = entry.event
     said = [
-        came_from(event),
+        _came_from(event),
         event.reason,
         str(event.facts.get("why", "")),
         str(event.facts.get("cause", "")),
@@ -77,7 +77,7 @@ def _line(entry: Entry) -> tuple[object, ...]:
     release = event.facts.get("release")
     return (
         entry.number,
-        event.time[:19].replace("T", " "),
+        when(event.time),
         event.kind,
         event.endpoint,
         "" if release is None else release,
@@ -88,7 +88,12 @@ def _line(entry: Entry) -> tuple[object, ...]:
     )
 
 
-def came_from(event: Event) -> str:
+def when(time: str) -> str:
+    """An event's time for people, to the second."""
+    return time[:19].replace("T", " ")
+
+
+def _came_from(event: Event) -> str:
     """Where a promoted release came from, and who released it there; "" of any other event."""
     origin = event.facts.get("origin")
     if not origin:

@@ -2,9 +2,9 @@
 
 from typing import Any
 
-from tidegate.pipelines.commands.provenance.history import row_of
+from tidegate.pipelines.commands.provenance.history import row_of, when
 from tidegate.pipelines.history.entries import Entry, contents, listed
-from tidegate.pipelines.history.record import NEW, settle
+from tidegate.pipelines.history.record import NEW, is_about, settle
 from tidegate.pipelines.result import Result, table
 from tidegate.pipelines.signing.folders import trusted_folder
 from tidegate.pipelines.signing.keys import trusted
@@ -80,11 +80,8 @@ def _problem(home: Home, release: Release, bundle: Bundle) -> str:
 def _entry(home: Home, state: EndpointState, release: Release) -> tuple[Entry | None, str]:
     """The history's entry of the release, and its digest; None and "" of one that is older than the history."""
     settle(home.store)
-    about = {"release": release.number, "incarnation": state.incarnation}
     for entry, digest in listed(contents(home.store)):
-        event = entry.event
-        mine = event.kind in NEW and event.endpoint == state.name
-        if mine and all(event.facts.get(key) == value for key, value in about.items()):
+        if entry.event.kind in NEW and is_about(entry.event, state, release.number):
             return entry, digest
     return None, ""
 
@@ -153,7 +150,7 @@ def _released(release: Release, entry: Entry | None, digest: str, problem: str) 
         rows.append(("who", "", "not known: it is older than the history"))
     else:
         event = entry.event
-        rows.append(("who", event.actor, f"{event.time[:19].replace('T', ' ')} UTC, from {event.actor.host}"))
+        rows.append(("who", event.actor, f"{when(event.time)} UTC, from {event.actor.host}"))
         rows += [("why", "", " ".join(event.reason.split()))] if event.reason else []
         rows += _origin(release)
         rows.append(("history", f"entry {entry.number}", digest[:SHOWN]))
@@ -179,9 +176,7 @@ def _origin(release: Release) -> list[tuple[object, ...]]:
     for entry in origin.history:
         who = Actor.model_validate(entry["actor"])
         why = f": {' '.join(entry['reason'].split())}" if entry["reason"] else ""
-        rows.append(
-            ("", f"{entry['kind']} there", f"{entry['time'][:19].replace('T', ' ')} UTC, by {who}{why}")
-        )
+        rows.append(("", f"{entry['kind']} there", f"{when(entry['time'])} UTC, by {who}{why}"))
     return rows
 
 
