@@ -4,7 +4,7 @@ from typing import Annotated
 
 from pydantic import BaseModel, ConfigDict, Field
 
-UNITS = {"s": 1, "m": 60, "h": 3600}
+from tidegate.models.config import quantities
 
 
 class Rate(BaseModel):
@@ -20,7 +20,7 @@ class Rate(BaseModel):
     @property
     def seconds(self) -> int:
         """The time in which all are regained."""
-        return int(self.per[:-1]) * UNITS[self.per[-1]]
+        return int(quantities.seconds(self.per))
 
 
 class RateLimit(Rate):

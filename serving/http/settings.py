@@ -9,8 +9,7 @@ from tidegate.serving.http.access import Access
 from tidegate.serving.http.access_log import AccessLog
 from tidegate.serving.http.admission import Limits
 from tidegate.serving.http.cors import Cors
-
-LOCAL = ("127.0.0.1", "::1", "localhost")
+from tidegate.serving.http.tokens.settings import LOCAL
 
 
 @dataclass(frozen=True)

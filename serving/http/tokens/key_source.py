@@ -1,46 +1,18 @@
 """Where an issuer's public keys are: at a URL, or in a file."""
 
 import json
-import re
 import time
 import urllib.request
 from http.client import HTTPException
 from pathlib import Path
 from typing import Any, Protocol
 from urllib.error import HTTPError, URLError
-from urllib.parse import urlsplit
 
 from tidegate.serving.errors import ServerError
 
-SECRET = re.compile(r"[a-z0-9]([-a-z0-9]{0,38}[a-z0-9])?")
-IN_URLS = re.compile(r"[!-~]+")
-LOCAL = ("127.0.0.1", "::1", "localhost")
 FETCH_SECONDS = 10.0
 PART_SECONDS = 5.0  # without a byte
 MOST_BYTES = 1 << 20
-
-
-def problem_of_url(jwks: str) -> str | None:
-    """What is wrong with where keys are said to be; None if it is a secret's name, or a URL that nobody can forge."""
-    if SECRET.fullmatch(jwks):
-        return None
-    try:
-        parts = urlsplit(jwks)
-        host, _ = parts.hostname, parts.port
-    except ValueError:
-        host, parts = None, urlsplit("")
-    if (
-        host
-        and IN_URLS.fullmatch(jwks)
-        and not parts.username
-        and (parts.scheme == "https" or (parts.scheme, host in LOCAL) == ("http", True))
-    ):
-        return None
-    return (
-        f"jwks is {jwks!r}; expected a URL with https:// (http:// to this machine only: who can change the keys on "
-        "their way decides who may ask), with neither blanks nor letters beyond ASCII (%20, xn--…), or a secret's name "
-        "such as login; correct it"
-    )
 
 
 class KeySource(Protocol):

@@ -1,7 +1,9 @@
 """Which JSON Web Tokens an endpoint accepts: plain data in the experiment, in a release, and of a server's `--jwt`."""
 
+import re
 from collections.abc import Iterator, Sequence
 from typing import Annotated, Any, Literal, Self
+from urllib.parse import urlsplit
 
 from pydantic import (
     AfterValidator,
@@ -13,13 +15,15 @@ from pydantic import (
     model_validator,
 )
 
-from tidegate.serving.http.tokens.key_source import SECRET, problem_of_url
+from tidegate.models.config.quantities import seconds
 
 # None of them has a secret that signer and verifier share: who can check a token cannot make one.
 Algorithm = Literal["RS256", "RS384", "RS512", "PS256", "PS384", "PS512", "ES256", "ES384", "ES512", "EdDSA"]
 Value = str | int | bool
-UNITS = {"s": 1, "m": 60}
 MOST_LEEWAY = 300  # seconds
+SECRET = re.compile(r"[a-z0-9]([-a-z0-9]{0,38}[a-z0-9])?")
+IN_URLS = re.compile(r"[!-~]+")
+LOCAL = ("127.0.0.1", "::1", "localhost")  # this machine
 
 
 def _as_list(value: Any) -> Any:
@@ -73,7 +77,7 @@ class Jwt(BaseModel):
         return self
 
     def _problems(self) -> Iterator[str]:
-        if (problem := problem_of_url(self.jwks)) is not None:
+        if (problem := _problem_of_url(self.jwks)) is not None:
             yield problem
         if self.leeway_seconds > MOST_LEEWAY:
             yield f"leeway is {self.leeway}; expected at most 5m; set the clocks by NTP instead"
@@ -81,12 +85,35 @@ class Jwt(BaseModel):
     @property
     def leeway_seconds(self) -> int:
         """By which clocks may differ."""
-        return int(self.leeway[:-1]) * UNITS[self.leeway[-1]]
+        return int(seconds(self.leeway))
 
     @property
     def secret(self) -> str:
         """The name of the secret with its keys; "" if they are at a URL."""
         return self.jwks if SECRET.fullmatch(self.jwks) else ""
+
+
+def _problem_of_url(jwks: str) -> str | None:
+    """What is wrong with where keys are said to be; None if it is a secret's name, or a URL that nobody can forge."""
+    if SECRET.fullmatch(jwks):
+        return None
+    try:
+        parts = urlsplit(jwks)
+        host, _ = parts.hostname, parts.port
+    except ValueError:
+        host, parts = None, urlsplit("")
+    if (
+        host
+        and IN_URLS.fullmatch(jwks)
+        and not parts.username
+        and (parts.scheme == "https" or (parts.scheme, host in LOCAL) == ("http", True))
+    ):
+        return None
+    return (
+        f"jwks is {jwks!r}; expected a URL with https:// (http:// to this machine only: who can change the keys on "
+        "their way decides who may ask), with neither blanks nor letters beyond ASCII (%20, xn--…), or a secret's name "
+        "such as login; correct it"
+    )
 
 
 def repeated(issuers: Sequence[Jwt]) -> list[str]:
