@@ -15,6 +15,7 @@ from pathlib import Path
 
 from tidegate.serving.errors import ServerError
 from tidegate.serving.http.caller import Caller
+from tidegate.serving.http.file_stamp import file_stamp
 
 LOG = logging.getLogger("tidegate")
 LINE = re.compile(r"(\S+)\s+([0-9a-f]{64})")
@@ -35,7 +36,7 @@ class ApiKeys:
     def __init__(self, path: Path | None, own: str = "") -> None:
         self._own = _keys_in(own.splitlines(), "$TIDEGATE_OWN_KEY") if own else []
         self._path, self._checked = path, time.monotonic()
-        self._stamp = self._stat()
+        self._stamp = None if path is None else file_stamp(path)
         self._keys = [] if path is None else read_keys(path)
 
     def find(self, key: bytes) -> Caller | None:
@@ -53,7 +54,7 @@ class ApiKeys:
         if self._path is None or time.monotonic() - self._checked < CHECK:
             return
         self._checked = time.monotonic()
-        stamp = self._stat()
+        stamp = file_stamp(self._path)
         if stamp == self._stamp:
             return
         try:
@@ -62,15 +63,6 @@ class ApiKeys:
             LOG.warning("%s; the keys known before stay valid", error)
         else:
             self._stamp = stamp
-
-    def _stat(self) -> tuple[int, int] | None:
-        try:
-            found = None if self._path is None else self._path.stat()
-        except OSError:
-            found = None
-        if found is None:
-            return None
-        return found.st_mtime_ns, found.st_ino
 
 
 def read_keys(path: Path) -> list[tuple[str, str]]:

@@ -9,6 +9,7 @@ from typing import Any, Protocol
 from urllib.error import HTTPError, URLError
 
 from tidegate.serving.errors import ServerError
+from tidegate.serving.http.file_stamp import file_stamp
 
 FETCH_SECONDS = 10.0
 PART_SECONDS = 5.0  # without a byte
@@ -39,12 +40,8 @@ class KeyFile:
         return f"the file {self._path}"
 
     def stamp(self) -> object:
-        """When it was written, and which one it is; None if there is none."""
-        try:
-            found = self._path.stat()
-        except OSError:
-            return None
-        return found.st_mtime_ns, found.st_ino
+        """Another value when there is another file; None if there is none."""
+        return file_stamp(self._path)
 
     def read(self) -> dict[str, Any]:
         """The JSON Web Key Set; raises ServerError."""
