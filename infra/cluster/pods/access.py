@@ -7,6 +7,8 @@ from dataclasses import dataclass
 from typing import Any
 from urllib.parse import urlsplit
 
+from tidegate.infra.cluster.pods.volumes import with_volumes
+
 Object = dict[str, Any]
 # Mounted as folders, not as files of them: only so do they change with their Secrets.
 KEYS, KEY_SETS = "/etc/tidegate/keys", "/etc/tidegate/jwks"
@@ -51,23 +53,18 @@ def with_access(pod: Object, access: AccessSpec) -> Object:
         # In a command `$(NAME)` is a variable.
         command += [option, text.replace("$(", "$$(")] if text else []
     variables = [{"name": "TIDEGATE_OWN_KEY", "value": access.own_key}]
-    mounts = [_mount("keys", KEYS)] if access.keys else []
-    volumes: list[Object] = [{"name": "keys", "secret": {"secretName": access.keys}}] if access.keys else []
+    folders: dict[str, Object] = {}
+    if access.keys:
+        folders[KEYS] = {"name": "keys", "secret": {"secretName": access.keys}}
     if access.key_sets:
         variables.append({"name": "TIDEGATE_SECRETS", "value": KEY_SETS})
-        mounts.append(_mount("jwks", KEY_SETS))
         entries = [
             {"secret": {"name": name, "items": [{"key": "jwks", "path": f"{name}.jwks"}]}}
             for name in access.key_sets
         ]
-        volumes.append({"name": "jwks", "projected": {"sources": entries}})
-    server = {
-        **server,
-        "command": command,
-        "env": [*server["env"], *variables],
-        "volumeMounts": [*server["volumeMounts"], *mounts],
-    }
-    return {**pod, "containers": [server, *others], "volumes": [*pod["volumes"], *volumes]}
+        folders[KEY_SETS] = {"name": "jwks", "projected": {"sources": entries}}
+    server = {**server, "command": command, "env": [*server["env"], *variables]}
+    return with_volumes({**pod, "containers": [server, *others]}, folders)
 
 
 def egress_to_issuers(access: AccessSpec) -> list[Object]:
@@ -88,7 +85,3 @@ def _to(url: str) -> Object:
     port = parts.port or (443 if parts.scheme == "https" else 80)
     blocks = [{"ipBlock": {"cidr": "0.0.0.0/0", "except": [NODE]}}, {"ipBlock": {"cidr": "::/0"}}]
     return {"to": blocks, "ports": [{"protocol": "TCP", "port": port}]}
-
-
-def _mount(name: str, path: str) -> Object:
-    return {"name": name, "mountPath": path, "readOnly": True}

@@ -3,6 +3,8 @@
 from collections.abc import Sequence
 from typing import Any
 
+from tidegate.infra.cluster.pods.volumes import with_volumes
+
 Object = dict[str, Any]
 FOLDER = "/etc/tidegate/secrets"
 
@@ -17,9 +19,7 @@ def with_secrets(pod: Object, container: int, names: Sequence[str]) -> Object:
     """
     if not names:
         return pod
-    volumes = [{"name": f"secret-{name}", "secret": {"secretName": name}} for name in names]
-    mounts = [{"name": f"secret-{name}", "mountPath": f"{FOLDER}/{name}", "readOnly": True} for name in names]
-    containers = list(pod["containers"])
-    chosen = containers[container]
-    containers[container] = {**chosen, "volumeMounts": [*chosen["volumeMounts"], *mounts]}
-    return {**pod, "containers": containers, "volumes": [*pod["volumes"], *volumes]}
+    folders = {
+        f"{FOLDER}/{name}": {"name": f"secret-{name}", "secret": {"secretName": name}} for name in names
+    }
+    return with_volumes(pod, folders, place=container)

@@ -5,6 +5,8 @@ Pure functions.
 
 from typing import Any
 
+from tidegate.infra.cluster.pods.volumes import with_volumes
+
 Object = dict[str, Any]
 SECRET, PRIVATE = "tidegate-signing", "signing.pem"  # the Secret, and its file
 TRUSTED = "tidegate-trusted"  # the ConfigMap with public keys, a file each
@@ -18,14 +20,12 @@ def with_signing_key(pod: Object) -> Object:
     Args:
         pod: the spec, whose first container it is; it is not changed.
     """
-    volumes: list[Object] = [
-        {"name": "signing", "secret": {"secretName": SECRET, "optional": True, "defaultMode": 0o440}},
-        {"name": "trusted", "configMap": {"name": TRUSTED, "optional": True}},
-    ]
-    first, *others = pod["containers"]
-    mounts = [_mount("signing", KEY_FOLDER), _mount("trusted", TRUSTED_FOLDER)]
-    first = {**first, "volumeMounts": [*first["volumeMounts"], *mounts]}
-    return {**pod, "containers": [first, *others], "volumes": [*pod["volumes"], *volumes]}
+    key = {"secretName": SECRET, "optional": True, "defaultMode": 0o440}
+    folders: dict[str, Object] = {
+        KEY_FOLDER: {"name": "signing", "secret": key},
+        TRUSTED_FOLDER: {"name": "trusted", "configMap": {"name": TRUSTED, "optional": True}},
+    }
+    return with_volumes(pod, folders)
 
 
 def with_trusted_keys(pod: Object) -> Object:
@@ -35,14 +35,7 @@ def with_trusted_keys(pod: Object) -> Object:
         pod: the spec; it is not changed.
     """
     first, *others = pod["initContainers"]
-    first = {
-        **first,
-        "env": [*first["env"], {"name": CHECKED, "value": TRUSTED_FOLDER}],
-        "volumeMounts": [*first["volumeMounts"], _mount("trusted", TRUSTED_FOLDER)],
-    }
-    volume = {"name": "trusted", "configMap": {"name": TRUSTED}}
-    return {**pod, "initContainers": [first, *others], "volumes": [*pod["volumes"], volume]}
-
-
-def _mount(name: str, path: str) -> Object:
-    return {"name": name, "mountPath": path, "readOnly": True}
+    first = {**first, "env": [*first["env"], {"name": CHECKED, "value": TRUSTED_FOLDER}]}
+    trusted = {"name": "trusted", "configMap": {"name": TRUSTED}}
+    checking = {**pod, "initContainers": [first, *others]}
+    return with_volumes(checking, {TRUSTED_FOLDER: trusted}, kind="initContainers")
