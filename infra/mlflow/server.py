@@ -162,8 +162,8 @@ def wait_ready(base: str, timeout: float = READY_S, home: Path | None = None) ->
 
 def death(home: Path, base: str) -> str:
     """Return how the local server at `base` ended, with its log's last line; "" if it runs or none was started."""
-    folder = home / "processes"
-    if outside() or not processes.recorded(folder, NAME) or processes.find(folder, NAME):
+    record = None if outside() else processes.recorded(home / "processes", NAME)
+    if record is None or processes.alive(record):
         return ""
     return f"MLflow at {base} has ended{_last_log_line(home)}; {START_AGAIN}"
 

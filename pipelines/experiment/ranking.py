@@ -11,9 +11,14 @@ SPLITS = ("test_", "validation_", "folds_")
 EPSILON = "epsilon"  # of a training with `privacy`
 
 
+def split_of(metric: str) -> str:
+    """The rows that a metric is of: test_ of test_rmse; "" where its name does not say them."""
+    return next((split for split in SPLITS if metric.startswith(split)), "")
+
+
 def plain_name(metric: str) -> str:
     """A metric's name without the rows that it is of: rmse of test_rmse."""
-    return next((metric.removeprefix(split) for split in SPLITS if metric.startswith(split)), metric)
+    return metric.removeprefix(split_of(metric))
 
 
 def lower_is_better(metric: str, own_lower: Sequence[str] = ()) -> bool:
@@ -41,8 +46,7 @@ def rank(candidates: Sequence[Mapping[str, float]], metric: str, own_lower: Sequ
         own_lower: see `lower_is_better`.
     """
     sign, worst = 1.0 if lower_is_better(metric, own_lower) else -1.0, math.inf
-    split = next((split for split in SPLITS if metric.startswith(split)), "")
-    loss = f"{split}loss"
+    loss = f"{split_of(metric)}loss"
 
     def key(index: int) -> tuple[float, float]:
         known = candidates[index]

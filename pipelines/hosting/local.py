@@ -52,9 +52,9 @@ class LocalHosting:
 
     def _check_access(self, serving: Serving) -> None:
         """Refuse keys and issuers' keys that are not there, or that others may change."""
-        from tidegate.serving.http.api_keys import read_keys
-
         if serving.keys is not None:
+            from tidegate.serving.http.api_keys import read_keys
+
             path = self._keys(serving.keys)
             check_secret(path, f"serving.keys: {serving.keys}", partial(read_keys, path))
         check_issuers(self._home, serving.jwt, "serving.jwt")

@@ -11,6 +11,7 @@ from tidegate.serving.dialects.v2 import SERVER, V2
 from tidegate.serving.errors import RejectedError, ServerError
 from tidegate.serving.grpc_v2.dialect import LABEL, GrpcV2
 from tidegate.serving.grpc_v2.messages import CLASSES, SERVICE
+from tidegate.serving.http.asgi import Headers
 from tidegate.serving.http.caller import Caller
 
 CODES = {
@@ -70,7 +71,7 @@ class GrpcServer:
     def _page(self, name: str) -> Any:
         async def answer(request: Any, context: Any) -> Any:
             if name not in NO_KEY:
-                await self._check_access(context)
+                await self._check_access(context, _headers(context))
             await self._check_model(request, context)
             return CLASSES[f"{name}Response"](**self._content(name))
 
@@ -85,12 +86,11 @@ class GrpcServer:
             return self._v2.metadata()
         return {"live": True} if name == "ServerLive" else {"ready": self._is_ready()}
 
-    async def _check_access(self, context: Any) -> Caller | None:
+    async def _check_access(self, context: Any, headers: Headers) -> Caller | None:
         """Who asks; None where anybody may."""
         access, caller = self._dispatcher.settings.access, None
         if access is None:
             return None
-        headers = _headers(context)
         try:
             await access.settle(headers)
             caller = access.identify(headers)
@@ -110,8 +110,8 @@ class GrpcServer:
 
     async def _infer(self, body: bytes, context: Any) -> bytes:
         began, dispatcher = time.perf_counter(), self._dispatcher
-        caller = await self._check_access(context)
         headers = _headers(context)
+        caller = await self._check_access(context, headers)
         pairs = dispatcher.access_log.headers(headers)
         try:
             dispatcher.admission.enter(dispatcher.admission.in_flight, len(body))

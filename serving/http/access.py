@@ -47,17 +47,18 @@ class Access:
         has_keys: bool = True,
     ) -> None:
         self._keys, self._tokens, self.limiter = keys, tokens, limiter
+        self._key_sets = [] if tokens is None else tokens.key_sets
         self._expected = KEY if tokens is None else EITHER if has_keys else TOKEN
         self._what = "API key" if tokens is None else "key or token" if has_keys else "token"
 
     def start(self) -> None:
         """Begin to read the issuers' keys again from time to time."""
-        for keys in () if self._tokens is None else self._tokens.key_sets:
+        for keys in self._key_sets:
             keys.start()
 
     def stop(self) -> None:
         """Read no keys any more."""
-        for keys in () if self._tokens is None else self._tokens.key_sets:
+        for keys in self._key_sets:
             keys.stop()
 
     def identify(self, headers: Headers) -> Caller:
