@@ -96,8 +96,13 @@ def bundle_fetcher(bundle: str, image: str, resources: Object) -> Object:
     }
 
 
+def thread_variables() -> list[Object]:
+    """Variables that tell a container that predicts how many CPUs it may use."""
+    limit = {"resourceFieldRef": {"resource": "limits.cpu", "divisor": "1"}}
+    return [{"name": name, "valueFrom": limit} for name in ("TIDEGATE_THREADS", "OPENBLAS_NUM_THREADS")]
+
+
 def _server(name: str, release: int, image: str, resources: Object, processes: str) -> Object:
-    threads = {"resourceFieldRef": {"resource": "limits.cpu", "divisor": "1"}}
     argv = ["python", "-P", "-m", "tidegate.serving.server", "--bundle", f"{BUNDLE}/release", "--name", name]
     argv += ["--release", str(release), "--host", "0.0.0.0", "--port", str(PORT)]
     return {
@@ -105,8 +110,7 @@ def _server(name: str, release: int, image: str, resources: Object, processes: s
         # The gateway and the network policy decide who may send requests.
         "command": [*argv, "--allow-anonymous"],
         "env": [
-            {"name": "TIDEGATE_THREADS", "valueFrom": threads},
-            {"name": "OPENBLAS_NUM_THREADS", "valueFrom": threads},
+            *thread_variables(),
             # Not an argument, which the image of an earlier release would not know.
             {"name": "TIDEGATE_PROCESSES", "value": processes},
             {"name": "TIDEGATE_KEEP_ALIVE", "value": str(KEEP_ALIVE_S)},

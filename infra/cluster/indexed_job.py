@@ -7,21 +7,23 @@ TRIES = 2  # of an index after its first failure
 INDEX = "batch.kubernetes.io/job-completion-index"  # annotation of a pod
 
 
-def indexed(job: Object, count: int, parallel: int, failed: int, bundle: Object) -> Object:
+def indexed(job: Object, count: int, parallel: int, bundle: Object) -> Object:
     """A step's Job as one with an index for each of its pods, which has a bundle before it starts.
 
-    An index whose pod ends with the exit code `failed` is not tried again, and the others go on; after any other
-    failure it is tried twice more. A pod that was evicted, or whose node is gone, does not count.
+    An index whose pod ends as a step that raised an error does is not tried again, and the others go on; after any
+    other failure it is tried twice more. A pod that was evicted, or whose node is gone, does not count.
 
     Args:
         job: from `step_job`; it is not changed.
         count: number of indexes.
         parallel: how many run at once, where there is room.
-        failed: the exit code that another try would not change.
         bundle: the init container that lays out the bundle, from `endpoint_pod.bundle_fetcher`.
     """
     spec = {key: value for key, value in job["spec"].items() if key != "backoffLimit"}
-    rules = [_fail_index(rule, failed) for rule in spec["podFailurePolicy"]["rules"]]
+    rules = [
+        {**rule, "action": "FailIndex"} if rule["action"] == "FailJob" else rule
+        for rule in spec["podFailurePolicy"]["rules"]
+    ]
     spec |= {
         "completionMode": "Indexed",
         "completions": count,
@@ -31,12 +33,6 @@ def indexed(job: Object, count: int, parallel: int, failed: int, bundle: Object)
         "template": {**spec["template"], "spec": _with_bundle(spec["template"]["spec"], bundle)},
     }
     return {**job, "spec": spec}
-
-
-def _fail_index(rule: Object, failed: int) -> Object:
-    if "onExitCodes" not in rule:
-        return rule
-    return {**rule, "action": "FailIndex", "onExitCodes": {**rule["onExitCodes"], "values": [failed]}}
 
 
 def _with_bundle(pod: Object, bundle: Object) -> Object:

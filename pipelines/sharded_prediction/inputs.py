@@ -1,12 +1,12 @@
 """The files to predict: found and named by their content when a prediction begins, and read only while they have it."""
 
-import hashlib
 from collections.abc import Callable, Iterator, Mapping, Sequence
 from contextlib import contextmanager
+from functools import cache
 from pathlib import Path, PurePosixPath
 from typing import NamedTuple
 
-from tidegate.infra.store import BUCKETS, Bucket, open_bucket
+from tidegate.infra.store import BUCKETS, Bucket, digest_of, open_bucket
 from tidegate.infra.system.files import temporary
 from tidegate.pipelines.errors import PipelineError, UsageError
 from tidegate.pipelines.sharded_prediction.document import InputFile
@@ -79,8 +79,7 @@ def _of_machine(source: str) -> list[tuple[InputFile, Stamp]]:
 def _named(path: Path) -> tuple[InputFile, Stamp]:
     """A file by its content, and its stamp from before it was read."""
     stamp = _stamp(path)
-    with path.open("rb") as file:
-        digest = hashlib.file_digest(file, "sha256").hexdigest()
+    digest = digest_of(path)
     if _stamp(path) != stamp:
         raise ChangedInputError(
             f"{path} changed while it was read; expected files that nobody writes; wait until it is whole"
@@ -89,7 +88,8 @@ def _named(path: Path) -> tuple[InputFile, Stamp]:
 
 
 def _of_bucket(source: str, endpoint: Endpoint) -> list[InputFile]:
-    bucket, key, root = _bucket_of(source, endpoint)
+    root, key = _split(source)
+    bucket = open_bucket(root, endpoint(root))
     if key and not key.endswith("/") and (only := bucket.stat(key)):
         return [InputFile(path=source, size=only.size, etag=only.etag)]
     keys = Keys(source, key)
@@ -97,12 +97,11 @@ def _of_bucket(source: str, endpoint: Endpoint) -> list[InputFile]:
     return [InputFile(path=f"{root}/{one.key}", size=one.size, etag=one.etag) for one in found]
 
 
-def _bucket_of(url: str, endpoint: Endpoint) -> tuple[Bucket, str, str]:
-    """The bucket, the key in it, and the bucket's URL."""
+def _split(url: str) -> tuple[str, str]:
+    """The bucket's URL, and the key in it."""
     scheme, _, address = url.partition("://")
     name, _, key = address.partition("/")
-    root = f"{scheme}://{name}"
-    return open_bucket(root, endpoint(url)), key, root
+    return f"{scheme}://{name}", key
 
 
 class InputReader:
@@ -115,7 +114,8 @@ class InputReader:
     """
 
     def __init__(self, work: Path, endpoint: Endpoint, stamps: Mapping[str, Stamp] | None = None) -> None:
-        self._work, self._endpoint, self._stamps = work, endpoint, stamps or {}
+        self._work, self._stamps = work, stamps or {}
+        self._bucket = cache(lambda root: open_bucket(root, endpoint(root)))  # one client for all files
 
     @contextmanager
     def local(self, file: InputFile) -> Iterator[Path]:
@@ -148,7 +148,8 @@ class InputReader:
         self._check(file, _stamp(path) == before)
 
     def _copy(self, file: InputFile, copy: Path) -> None:
-        bucket, key, _ = _bucket_of(file.path, self._endpoint)
+        root, key = _split(file.path)
+        bucket = self._bucket(root)
         self._check_there(file, bucket, key)
         with copy.open("xb") as stream:
             bucket.download(key, stream)

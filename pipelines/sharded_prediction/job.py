@@ -6,7 +6,7 @@ from collections.abc import Sequence
 from dataclasses import dataclass
 from typing import Any
 
-from tidegate.infra.cluster.endpoint_pod import BUNDLE, bundle_fetcher
+from tidegate.infra.cluster.endpoint_pod import BUNDLE, bundle_fetcher, thread_variables
 from tidegate.infra.cluster.images import image
 from tidegate.infra.cluster.indexed_job import indexed
 from tidegate.infra.cluster.jobs import PodRequirements, step_job, step_name
@@ -27,7 +27,6 @@ LONGEST_S = 7 * 86400
 CPU, LEAST_MEMORY = 1.0, "2Gi"  # of a shard's pod, which reads and writes beside the model
 WORKER = "tidegate.pipelines.sharded_prediction.worker"
 PARALLEL = 32  # pods at once: a namespace has others too
-SHARD_FAILED = 1  # the worker's exit code where another try would fail too
 
 
 @dataclass(frozen=True)
@@ -98,9 +97,9 @@ def job_of(
         secrets=release.secrets,
     )
     fetcher = bundle_fetcher(plan.bundle, container, needs.resources())
-    made = indexed(job, len(shards), size.parallel or PARALLEL, SHARD_FAILED, fetcher)
+    made = indexed(job, len(shards), size.parallel or PARALLEL, fetcher)
     pod = made["spec"]["template"]["spec"]
-    pod["containers"][0]["env"] = [*pod["containers"][0]["env"], *_threads()]
+    pod["containers"][0]["env"] = [*pod["containers"][0]["env"], *thread_variables()]
     if release.signed_by:
         made["spec"]["template"]["spec"] = with_trusted_keys(pod)
     return with_policy(made, target.pod_policy("steps"))
@@ -118,9 +117,3 @@ def _requirements(release: Release, size: PodSize, resources: Resources) -> PodR
         queue=resources.queue,
         deadline_s=LONGEST_S,
     )
-
-
-def _threads() -> list[Object]:
-    """As an endpoint's server knows its CPUs."""
-    limit = {"resourceFieldRef": {"resource": "limits.cpu", "divisor": "1"}}
-    return [{"name": name, "valueFrom": limit} for name in ("TIDEGATE_THREADS", "OPENBLAS_NUM_THREADS")]

@@ -90,13 +90,16 @@ def _check_alone(place: OutputPlace, plan: BatchPlan) -> None:
 
 def progress(place: OutputPlace) -> Progress:
     """Which shards are done, and which have failed."""
-    found = {kind: map(number_of, place.sizes(kind)) for kind in (DONE, FAILED)}
-    return Progress(frozenset(found[DONE]), frozenset(found[FAILED]))
+    return Progress(_shards(place, DONE), _shards(place, FAILED))
+
+
+def _shards(place: OutputPlace, kind: str) -> frozenset[int]:
+    return frozenset(map(number_of, place.sizes(kind)))
 
 
 def remaining(place: OutputPlace, plan: BatchPlan) -> list[int]:
     """The shards that are to be predicted; a part that is gone is one of them, and a failure before is forgotten."""
-    said = done_shards(place, progress(place).done)
+    said = done_shards(place, _shards(place, DONE))
     sizes = place.sizes()  # later, so that what is done has its part in it, whoever writes meanwhile
     known = {name_of(DONE, done.shard) for done in said}
     whole = {done.shard for done in said if sizes.get(done.part) == done.size}
@@ -141,7 +144,9 @@ def complete(place: OutputPlace, plan: BatchPlan) -> Manifest | None:
     It may be called by several at once, and again.
     """
     if (text := place.read(MANIFEST)) is None:
-        parts = tuple(done_shards(place, progress(place).done))
+        done = _shards(place, DONE)
+        # Each shard that ends asks: nothing is read before the last one has.
+        parts = tuple(done_shards(place, done)) if len(done) >= plan.shards else ()
         if len(parts) < plan.shards:
             return None
         text = Manifest(plan=plan, rows=sum(part.rows for part in parts), parts=parts).content()

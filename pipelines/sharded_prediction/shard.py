@@ -1,6 +1,5 @@
 """One shard: reads its rows, predicts them, and leaves its part in the output, whole."""
 
-import hashlib
 from collections.abc import Callable, Iterable, Iterator
 from contextlib import ExitStack, contextmanager
 from itertools import islice
@@ -8,6 +7,7 @@ from pathlib import Path
 from typing import Any
 
 from tidegate.infra.errors import InfraError
+from tidegate.infra.store import digest_of
 from tidegate.infra.system.files import temporary
 from tidegate.models.data.data_warnings import recorded
 from tidegate.models.data.read_options import CsvOptions
@@ -27,9 +27,7 @@ from tidegate.pipelines.sharded_prediction.inputs import InputReader
 from tidegate.pipelines.sharded_prediction.place import OutputPlace
 from tidegate.pipelines.sharded_prediction.splitting import Piece, pieces_of
 from tidegate.pipelines.sharded_prediction.units import Unit, units_of
-from tidegate.serving.inference.bulk_scoring import Scorer, chunk_rows, score
-
-THREADS = 2  # one parses and writes rows while the model runs in the other
+from tidegate.serving.inference.bulk_scoring import OFFLINE_THREADS, Scorer, chunk_rows, score
 
 
 class ShardError(PipelineError):
@@ -98,7 +96,7 @@ class ShardRunner:
             done = ShardDone(
                 shard=shard,
                 part=self._plan.part(shard),
-                sha256=_digest(path),
+                sha256=digest_of(path),
                 size=path.stat().st_size,
                 rows=sum(one.rows for one in ranges),
                 ranges=tuple(ranges),
@@ -177,7 +175,7 @@ class ShardRunner:
         head = next(begun, None)
         if head is None:  # `score` would ask for rows
             return 0
-        for part in score(_with(head, begun), self._scorer, THREADS, first):
+        for part in score(_with(head, begun), self._scorer, OFFLINE_THREADS, first):
             write(part.predictions, part.start)
             rows += len(part.predictions)
             self._tell(len(part.predictions))
@@ -213,8 +211,3 @@ def _chosen(opened: BatchInput, piece: Piece) -> tuple[int, Iterator[Rows]]:
     counts = [part.count for part in opened.parts]
     first, last = piece.bounds(len(counts))
     return sum(counts[:first]), (part.rows() for part in islice(opened.parts, first, last))
-
-
-def _digest(path: Path) -> str:
-    with path.open("rb") as file:
-        return hashlib.file_digest(file, "sha256").hexdigest()

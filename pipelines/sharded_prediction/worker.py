@@ -14,6 +14,7 @@ from collections.abc import Sequence
 from pathlib import Path
 from types import FrameType
 
+from tidegate.infra.cluster.jobs import STEP_FAILED
 from tidegate.infra.errors import InfraError
 from tidegate.pipelines.errors import OURS, PipelineError, error_message
 from tidegate.pipelines.sharded_prediction.document import PLAN, BatchPlan
@@ -24,7 +25,7 @@ from tidegate.pipelines.sharded_prediction.shard import ShardRunner
 from tidegate.serving.inference.bulk_scoring import bundle_scorer
 
 INDEX = "JOB_COMPLETION_INDEX"  # set by Kubernetes
-FAILED, AGAIN = 1, os.EX_TEMPFAIL
+FAILED, AGAIN = STEP_FAILED, os.EX_TEMPFAIL
 
 
 def main(argv: Sequence[str] | None = None) -> int:

@@ -17,6 +17,7 @@ from tidegate.serving.deployment.client import Client
 from tidegate.serving.errors import ClientError, ContractError, ScoringError, ServingError
 
 IN_FLIGHT = 4  # requests at a time
+OFFLINE_THREADS = 2  # without a server: one parses and writes rows while the model runs in the other
 BUSY = (429, 503)  # HTTP statuses after which a request is sent again
 RETRY_SECONDS = 60.0  # during which requests to a busy endpoint are sent again
 MAX_ROWS = 1000  # in one request

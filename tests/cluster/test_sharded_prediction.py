@@ -21,15 +21,13 @@ from tidegate.pipelines.sharded_prediction.document import Manifest
 from tidegate.pipelines.state.bundles import keep_bundle
 from tidegate.pipelines.state.home import Home
 from tidegate.pipelines.state.targets import find_target
-from tidegate.serving.bundle.measurements import Parity
 from tidegate.serving.deployment.release import promote, reserve, update
 
 from ..conftest import ROOT
 from .conftest import Onto, wait_for
-from .small_bundles import make_bundle
+from .small_bundles import PROOF, make_bundle
 
 pytestmark = pytest.mark.cluster
-PROOF = Parity(max_abs_difference=0.0, tolerance=1e-4, rows=1)
 SMALL = ("--shards", "4", "--cpu", "0.5", "--memory", "512Mi")
 
 

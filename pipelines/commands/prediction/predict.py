@@ -15,16 +15,15 @@ from tidegate.pipelines.batch.progress_bar import ProgressBar
 from tidegate.pipelines.batch.wording import of_options
 from tidegate.pipelines.commands.csv_options import csv_options
 from tidegate.pipelines.commands.prediction.bundle_source import source_of
-from tidegate.pipelines.commands.prediction.sharded import predict_sharded
 from tidegate.pipelines.errors import UsageError
 from tidegate.pipelines.hosting import ensure_live, hosting
 from tidegate.pipelines.result import Result
-from tidegate.pipelines.sharded_prediction.job import PodSize
 from tidegate.pipelines.state.endpoint_names import require_endpoint
 from tidegate.pipelines.state.home import Home
 from tidegate.serving.deployment.client import Client, api_key
 from tidegate.serving.inference.bulk_scoring import (
     IN_FLIGHT,
+    OFFLINE_THREADS,
     EndpointScorer,
     ScoredChunk,
     Scorer,
@@ -32,8 +31,6 @@ from tidegate.serving.inference.bulk_scoring import (
     chunk_rows,
     score,
 )
-
-OFFLINE_THREADS = 2  # one parses and writes rows while the model runs in the other
 
 
 def predict(
@@ -77,6 +74,10 @@ def predict(
     if shards is not None:
         if key_file is not None:
             raise UsageError("--key-file is given with --shards, which asks no server; leave it out")
+        # Importing them takes half as long as all the rest does, which a prediction of a few rows would wait for.
+        from tidegate.pipelines.commands.prediction.sharded import predict_sharded
+        from tidegate.pipelines.sharded_prediction.job import PodSize
+
         pods = PodSize(cpu, memory, parallel)
         return predict_sharded(home, name, source, output, format, csv, shards, release, detach, pods)
     alone = {

@@ -2,21 +2,18 @@
 
 import json
 from pathlib import Path
+from typing import Any
 
 import numpy as np
 import pytest
 from PIL import Image
 
-from tests.serving.conftest import write_onnx
+from tests.serving.conftest import package, write_onnx
 from tidegate.models.preprocessing.schema import Field, Schema, Target
-from tidegate.models.preprocessing.transforms import Transforms
 from tidegate.pipelines.commands.prediction.predict import predict
 from tidegate.pipelines.sharded_prediction import units
 from tidegate.pipelines.sharded_prediction.document import Manifest
 from tidegate.pipelines.state.home import Home
-from tidegate.serving.bundle.bundle import write_bundle
-from tidegate.serving.bundle.measurements import Parity
-from tidegate.serving.inference.predictor import sample_rows
 
 
 @pytest.fixture
@@ -25,23 +22,11 @@ def images(tmp_path: Path) -> Path:
     columns = {"image": np.random.default_rng(1).integers(0, 255, (3, 400, 500)).astype(np.uint8)}
     field = Field(name="image", kind="image", dtype="uint8", shape=(400, 500))
     schema = Schema(inputs=(field,), target=Target(names=("y",), task="classification", classes=(0, 1, 2)))
-    transforms = Transforms.fit(schema, columns)
-    ((given, spec),) = transforms.input_specs.items()
-    write_onnx(tmp_path / "m.onnx", given, spec.shape, 3, "Softmax")
-    write_bundle(
-        tmp_path / "bundle",
-        name="shots",
-        run="r",
-        trial="t",
-        schema=schema,
-        transforms=transforms,
-        model=tmp_path / "m.onnx",
-        runtime="onnx",
-        parity=Parity(max_abs_difference=0.0, tolerance=1e-4, rows=1),
-        sample=sample_rows(columns),
-        versions={},
-    )
-    return tmp_path / "bundle"
+
+    def write(path: Path, name: str, spec: Any) -> None:
+        write_onnx(path, name, spec.shape, 3, "Softmax")
+
+    return package(tmp_path, schema, columns, write, name="shots")
 
 
 def test_images(tmp_path: Path, images: Path) -> None:

@@ -4,17 +4,16 @@ from typing import Any
 
 import pytest
 
+from tests.cluster.small_bundles import PROOF
 from tests.pipelines.walks.test_golden import TARGETS
 from tidegate.pipelines.errors import UsageError
 from tidegate.pipelines.experiment.spec import Resources
 from tidegate.pipelines.sharded_prediction.document import BatchPlan
 from tidegate.pipelines.sharded_prediction.job import PodSize, job_name, job_of, shards_of
 from tidegate.pipelines.state.targets import Target
-from tidegate.serving.bundle.measurements import Parity
 from tidegate.serving.deployment.release import Release
 
 PLAN = BatchPlan(model="cellar", release=3, bundle="b" * 64, format="csv", csv={}, shards=9, inputs=())
-PROOF = Parity(max_abs_difference=0.0, tolerance=1e-4, rows=1)
 RELEASE = Release(
     number=3,
     endpoint="cellar",
