@@ -77,6 +77,11 @@ class DataPlane:
         self.backlog: Callable[[], int] = lambda: 0
         self.unproved: Callable[[], object] = lambda: None
 
+    @property
+    def settings(self) -> ServerSettings:
+        """The settings of its server."""
+        return self._settings
+
     async def __call__(self, scope: Message, receive: Receive, send: Send) -> None:
         """Serve one ASGI connection."""
         if scope["type"] == "http":

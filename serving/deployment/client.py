@@ -3,17 +3,16 @@
 import http.client
 import json
 import os
-import ssl
 from collections.abc import Iterator, Mapping, Sequence
 from pathlib import Path
 from types import TracebackType
 from typing import Any
 from urllib.parse import urlsplit
 
+from tidegate.serving.deployment.connections import Trust, connection_to, unreachable
 from tidegate.serving.errors import ClientError
 
 ROWS = 1000  # rows sent in one request
-CONNECTIONS = {"http": http.client.HTTPConnection, "https": http.client.HTTPSConnection}
 API_KEY = "TIDEGATE_API_KEY"
 PROOF = "Tidegate-Proof"  # see `http.asgi`
 
@@ -55,6 +54,7 @@ class Client:
         timeout: seconds to wait for a response.
         key: the API key, see `api_key`.
         proof: its rows are held-out ones that check a release; the endpoint's drift does not count them.
+        trust: which certificate is accepted; default: as said of the URL.
 
     Example:
         with Client("http://127.0.0.1:8001") as client:
@@ -62,16 +62,19 @@ class Client:
     """
 
     def __init__(
-        self, url: str, timeout: float = 30.0, key: str | None = None, *, proof: bool = False
+        self,
+        url: str,
+        timeout: float = 30.0,
+        key: str | None = None,
+        *,
+        proof: bool = False,
+        trust: Trust | None = None,
     ) -> None:
-        parts = urlsplit(url)
-        if parts.scheme not in CONNECTIONS or parts.hostname is None:
-            raise ClientError(f"{url!r} is not an endpoint; expected a URL such as http://127.0.0.1:8001")
+        self._connection, self._trust = connection_to(url, timeout, trust), trust
         self.url = url.rstrip("/")
-        self._prefix = parts.path.rstrip("/")
+        self._prefix = urlsplit(url).path.rstrip("/")
         self._key = {} if key is None else {"Authorization": f"Bearer {key}"}
         self._headers = self._key | ({PROOF: "1"} if proof else {})
-        self._connection = CONNECTIONS[parts.scheme](parts.hostname, parts.port, timeout=timeout)
 
     def __enter__(self) -> "Client":
         return self
@@ -169,12 +172,4 @@ class Client:
         )
 
     def _unreachable(self, error: Exception) -> ClientError:
-        if isinstance(error, ssl.SSLCertVerificationError):
-            return ClientError(
-                f"the certificate of {self.url} is not trusted ({error.verify_message}); expected one of a known "
-                "authority; for one of your own, name its file in $SSL_CERT_FILE"
-            )
-        reason = str(error) or type(error).__name__
-        return ClientError(
-            f"{self.url} does not answer ({reason}); expected a running endpoint; see `tidegate endpoints`"
-        )
+        return unreachable(self.url, error, self._trust)

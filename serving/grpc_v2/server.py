@@ -2,7 +2,7 @@
 
 import time
 from collections.abc import Iterable
-from typing import Any
+from typing import TYPE_CHECKING, Any
 
 import grpc
 
@@ -13,6 +13,9 @@ from tidegate.serving.grpc_v2.dialect import LABEL, GrpcV2
 from tidegate.serving.grpc_v2.messages import CLASSES, SERVICE
 from tidegate.serving.http.asgi import Headers
 from tidegate.serving.http.caller import Caller
+
+if TYPE_CHECKING:
+    from tidegate.serving.http.tls import Certificate
 
 CODES = {
     400: grpc.StatusCode.INVALID_ARGUMENT,
@@ -50,8 +53,12 @@ class GrpcServer:
             (grpc.method_handlers_generic_handler(SERVICE, self._handlers()),)
         )
         address = f"[{host}]:{port}" if ":" in host else f"{host}:{port}"
+        certificate = self._dispatcher.settings.certificate
         try:
-            self._server.add_insecure_port(address)
+            if certificate is None:
+                self._server.add_insecure_port(address)
+            else:
+                self._server.add_secure_port(address, _credentials(certificate))
         except RuntimeError as error:
             raise ServerError(
                 f"gRPC cannot listen on {address}; expected a free port; choose another with --grpc-port"
@@ -130,6 +137,16 @@ class GrpcServer:
         if answer.status != 200:
             await context.abort(CODES[answer.status], answer.body.decode())
         return answer.body
+
+
+def _credentials(certificate: "Certificate") -> Any:
+    """Of a server whose next handshake shows the newest certificate."""
+
+    def newest() -> Any:
+        pem = certificate.newest()
+        return grpc.ssl_server_certificate_configuration([(pem.key, pem.certificate)])
+
+    return grpc.dynamic_ssl_server_credentials(newest(), newest, False)
 
 
 def _headers(context: Any) -> dict[bytes, bytes]:

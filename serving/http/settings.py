@@ -1,8 +1,8 @@
-"""The settings of an endpoint's server: limits, keys, CORS, logs and proofs."""
+"""The settings of an endpoint's server: limits, keys, CORS, logs, proofs, and how it is reached."""
 
 import os
 from dataclasses import dataclass, field
-from typing import Any
+from typing import TYPE_CHECKING, Any
 
 from tidegate.serving.errors import ServerError
 from tidegate.serving.http.access import Access
@@ -11,10 +11,13 @@ from tidegate.serving.http.admission import Limits
 from tidegate.serving.http.cors import Cors
 from tidegate.serving.http.tokens.settings import LOCAL
 
+if TYPE_CHECKING:
+    from tidegate.serving.http.tls import Certificate
+
 
 @dataclass(frozen=True)
 class ServerSettings:
-    """Limits, keys, CORS, logs and proofs of one server.
+    """Limits, keys, CORS, logs and proofs of one server, and how it is reached.
 
     Attributes:
         limits: see `Limits`.
@@ -22,6 +25,8 @@ class ServerSettings:
         cors: which web pages of other origins may send requests; None: none.
         log_share: the share of requests that the access log holds, 0 to 1.
         prove_every: seconds between two proofs by golden rows; 0: at the start only.
+        certificate: what it shows, over TLS; None: it speaks without TLS.
+        path_prefix: such as /digits; paths that begin with it are answered like those without it. "": none.
     """
 
     limits: Limits = field(default_factory=Limits)
@@ -29,6 +34,8 @@ class ServerSettings:
     cors: Cors | None = None
     log_share: float = 0.0
     prove_every: float = field(default_factory=lambda: prove_seconds(stated_prove_every()))
+    certificate: "Certificate | None" = None
+    path_prefix: str = ""
 
     def make_access_log(self, about: dict[str, Any]) -> AccessLog:
         """The access log of one release."""

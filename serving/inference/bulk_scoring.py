@@ -14,6 +14,7 @@ from pathlib import Path
 from typing import Any
 
 from tidegate.serving.deployment.client import Client
+from tidegate.serving.deployment.connections import Trust
 from tidegate.serving.errors import ClientError, ContractError, ScoringError, ServingError
 
 IN_FLIGHT = 4  # requests at a time
@@ -66,8 +67,8 @@ class EndpointScorer:
     While the endpoint is busy, a chunk is sent again for up to a minute; a chunk that is too large is sent in halves.
     """
 
-    def __init__(self, url: str, key: str | None = None) -> None:
-        self._url, self._key = url, key
+    def __init__(self, url: str, key: str | None = None, trust: Trust | None = None) -> None:
+        self._url, self._key, self._trust = url, key, trust
         self._own, self._clients = threading.local(), list[Client]()
 
     def __call__(self, rows: list[Any]) -> ScoredRows:
@@ -93,7 +94,7 @@ class EndpointScorer:
 
     def _client(self) -> Client:
         if not hasattr(self._own, "client"):
-            self._own.client = Client(self._url, RETRY_SECONDS, self._key)
+            self._own.client = Client(self._url, RETRY_SECONDS, self._key, trust=self._trust)
             self._clients.append(self._own.client)
         client: Client = self._own.client
         return client

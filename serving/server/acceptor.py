@@ -9,7 +9,9 @@ import asyncio
 import logging
 import socket
 import sys
-from collections.abc import Callable
+from collections.abc import Callable, Mapping
+from types import MappingProxyType
+from typing import Any
 
 LOG = logging.getLogger("tidegate")
 LEAVE_SECONDS = 0.005  # that a connection is left to others; then whoever comes first gets one
@@ -25,6 +27,7 @@ class Acceptor:
         make: makes the protocol of a connection.
         share: how many of so many waiting connections are this process's, with so many that it is opening.
         at_once: connections accepted in one turn of the event loop.
+        tls: what the event loop is given for TLS; default: there is none.
     """
 
     def __init__(
@@ -33,9 +36,10 @@ class Acceptor:
         make: Callable[[], asyncio.Protocol],
         share: Callable[[int, int], int],
         at_once: int,
+        tls: Mapping[str, Any] = MappingProxyType({}),
     ) -> None:
         self._listener, self._make, self._share, self._at_once = listener, make, share, at_once
-        self._loop = asyncio.get_running_loop()
+        self._loop, self._tls = asyncio.get_running_loop(), tls
         self._opening: set[asyncio.Task[object]] = set()
         listener.setblocking(False)
         self._resume(left=False)
@@ -83,7 +87,7 @@ class Acceptor:
         connection.setblocking(False)
         connection.setsockopt(socket.IPPROTO_TCP, socket.TCP_NODELAY, 1)
         task: asyncio.Task[object] = self._loop.create_task(
-            self._loop.connect_accepted_socket(self._make, connection)
+            self._loop.connect_accepted_socket(self._make, connection, **self._tls)
         )
         self._opening.add(task)
         task.add_done_callback(self._opened)
@@ -91,4 +95,4 @@ class Acceptor:
     def _opened(self, task: asyncio.Task[object]) -> None:
         self._opening.discard(task)
         if not task.cancelled() and task.exception() is not None:
-            LOG.debug("a connection was gone before it was open")
+            LOG.debug("a connection was gone before it was open, or its TLS handshake failed")

@@ -3,12 +3,17 @@
 import argparse
 import os
 from pathlib import Path
+from typing import TYPE_CHECKING
 
+from tidegate.serving.errors import ServerError
 from tidegate.serving.http.admission import Limits
 from tidegate.serving.http.cors import Cors
 from tidegate.serving.http.settings import ServerSettings, check_binding, prove_seconds, stated_prove_every
 from tidegate.serving.server.access import access_of
 from tidegate.serving.server.process_count import processes
+
+if TYPE_CHECKING:
+    from tidegate.serving.http.tls import Certificate
 
 LIMITS = Limits()
 
@@ -55,6 +60,23 @@ def parser() -> argparse.ArgumentParser:
         metavar="ORIGIN",
         help="origin of web pages that may use it; * for all",
     )
+    way = build.add_argument_group("how it is reached")
+    way.add_argument(
+        "--tls-cert",
+        type=Path,
+        metavar="FILE",
+        help="certificate and its chain in PEM: HTTP and gRPC over TLS; read again when it changes",
+    )
+    way.add_argument(
+        "--tls-key", type=Path, metavar="FILE", help="its private key in PEM, without a password"
+    )
+    way.add_argument(
+        "--path-prefix",
+        type=_prefix,
+        default="",
+        metavar="/NAME",
+        help="also answer paths that begin with it, for a proxy that does not take it away",
+    )
     limits = build.add_argument_group("limits")
     for name, kind, default, words in (
         ("max-body", int, LIMITS.max_body_bytes, "bytes of one request"),
@@ -100,7 +122,26 @@ def settings_of(args: argparse.Namespace) -> ServerSettings:
         queue_seconds=args.queue_seconds,
     )
     cors = Cors(args.cors) if args.cors else None
-    return ServerSettings(limits, access, cors, args.access_log, prove_seconds(args.prove_every))
+    every = prove_seconds(args.prove_every)
+    certificate = _certificate(args.tls_cert, args.tls_key)
+    return ServerSettings(limits, access, cors, args.access_log, every, certificate, args.path_prefix)
+
+
+def _certificate(file: Path | None, key: Path | None) -> "Certificate | None":
+    if file is None and key is None:
+        return None
+    if file is None or key is None:
+        given, missing = ("--tls-key", "--tls-cert") if file is None else ("--tls-cert", "--tls-key")
+        raise ServerError(f"{given} is given alone; expected {missing} beside it; name both files")
+    from tidegate.serving.http.tls import Certificate  # cryptography is imported by endpoints with TLS only
+
+    return Certificate(file, key)
+
+
+def _prefix(text: str) -> str:
+    if text and (not text.startswith("/") or text.endswith("/") or not text.isascii() or {*text} & {*"?#% "}):
+        raise argparse.ArgumentTypeError(f"{text!r} is not a prefix of paths; expected one such as /digits")
+    return text
 
 
 def _share(text: str) -> float:

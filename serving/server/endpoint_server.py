@@ -4,6 +4,7 @@ import asyncio
 import gc
 import os
 import socket
+import ssl
 from pathlib import Path
 from types import FrameType
 from typing import TYPE_CHECKING, Any
@@ -48,6 +49,10 @@ class EndpointServer(uvicorn.Server):
         delay: float = 0.0,
         grpc_at: tuple[str, int] | None = None,
     ) -> None:
+        self._certificate, EndpointProtocol.prefix = (
+            app.settings.certificate,
+            app.settings.path_prefix.encode(),
+        )
         config = uvicorn.Config(
             app,
             log_level="warning",
@@ -59,6 +64,7 @@ class EndpointServer(uvicorn.Server):
             log_config=None,
             ws="none",
             proxy_headers=False,  # the client's address is not used
+            ssl_context_factory=None if self._certificate is None else self._context,
         )
         super().__init__(config)
         self.about = about
@@ -72,10 +78,13 @@ class EndpointServer(uvicorn.Server):
 
     async def startup(self, sockets: list[socket.socket] | None = None) -> None:
         """Start as uvicorn does, then open the control socket: when it answers, the server is ready."""
-        await super().startup(sockets)
+        secured = [] if self._certificate is None else sockets or []
+        await super().startup([] if secured else sockets)
         gc.set_threshold(*GC_THRESHOLDS)
         gc.enable()
         self.loop = asyncio.get_running_loop()
+        for handle in secured:
+            await self._accept_from(handle)
         if self._grpc_at is not None:
             await self._start_grpc(*self._grpc_at)
         self._sweep = asyncio.create_task(close_slow_connections(self.server_state, self._receive))
@@ -89,11 +98,28 @@ class EndpointServer(uvicorn.Server):
         self._grpc = GrpcServer(dispatcher, V2(dispatcher.engine.served), self._plane.is_ready)
         await self._grpc.start(host, port)
 
+    async def _accept_from(self, handle: socket.socket) -> None:
+        backlog = self.config.backlog
+        self.servers.append(
+            await self.loop.create_server(self._protocol, sock=handle, backlog=backlog, **self._tls)
+        )
+
+    @property
+    def _tls(self) -> dict[str, Any]:
+        """What the event loop is given for TLS; a client must be as quick with its handshake as with a request."""
+        if self._certificate is None:
+            return {}
+        return {"ssl": self._certificate.context, "ssl_handshake_timeout": self._receive}
+
+    def _context(self, *_: object) -> ssl.SSLContext:
+        assert self._certificate is not None
+        return self._certificate.context
+
     async def listen(self, listener: socket.socket) -> None:
         """Also accept on another socket, the public one."""
         self.public = listener.dup()  # to pass on to the next release: the event loop owns the others
         for handle in duplicates(listener):
-            self.servers.append(await self.loop.create_server(self._protocol, sock=handle))
+            await self._accept_from(handle)
 
     async def drain(self, grace: float, delay: float = 0.0) -> None:
         """Stop being ready, after `delay` s stop accepting, finish running requests, end within `grace` s more.

@@ -63,10 +63,12 @@ class EndpointProtocol(HttpToolsProtocol):
     Attributes:
         waiting_since: when the incomplete request began, or when a new connection was made, by the event loop's clock;
             None when there is nothing to wait for.
+        prefix: such as `/digits`, which is taken away from the paths that begin with it.
         pending: complete requests without a response, of all connections, but for those where the first one waits for
             the key of its token.
     """
 
+    prefix: ClassVar[bytes] = b""
     pending: ClassVar[int] = 0
     waiting_since: float | None = None
     _pending = 0  # of this connection, all of them
@@ -86,6 +88,8 @@ class EndpointProtocol(HttpToolsProtocol):
     def on_headers_complete(self) -> None:
         """Choose the fast path if this connection is idle, and the request is small and plain."""
         self._dialect = None
+        if self.prefix and self.url.startswith(self.prefix):
+            self._take_prefix()
         if self._is_idle and not self.flow.write_paused:
             self._fields = dict(self.headers)
             plane = cast("DataPlane", self.config.app)
@@ -93,6 +97,11 @@ class EndpointProtocol(HttpToolsProtocol):
             self._body = b""
         if self._dialect is None:
             self._begin_asgi()
+
+    def _take_prefix(self) -> None:
+        rest = self.url[len(self.prefix) :]
+        if not rest or rest[:1] in b"/?":
+            self.url = rest if rest.startswith(b"/") else b"/" + rest
 
     def on_body(self, body: bytes) -> None:
         """Keep a part of the body."""

@@ -67,7 +67,7 @@ class WorkerServer(EndpointServer):
 
     async def listen(self, listener: socket.socket) -> None:
         """Also accept on another socket."""
-        self._acceptors.append(Acceptor(listener, self._protocol, self._share_of, ACCEPTS))
+        self._acceptors.append(Acceptor(listener, self._protocol, self._share_of, ACCEPTS, self._tls))
 
     def _share_of(self, waiting: int, opening: int) -> int:
         """How many of the waiting connections are this process's, for all to have as many."""

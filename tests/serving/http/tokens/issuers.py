@@ -1,6 +1,7 @@
 """An issuer of tokens for tests: real keys, and a small web server with the public ones."""
 
 import json
+import ssl
 import threading
 import time
 from collections.abc import Iterator
@@ -64,6 +65,7 @@ def token(
 class Issuer:
     """The web server: its keys, how often they were read, and how it behaves."""
 
+    base: str = "http://127.0.0.1"
     port: int = 0
     keys: list[Key] = field(default_factory=list)
     reads: int = 0
@@ -74,7 +76,7 @@ class Issuer:
     @property
     def url(self) -> str:
         """Where the keys are."""
-        return f"http://127.0.0.1:{self.port}/jwks"
+        return f"{self.base}:{self.port}/jwks"
 
     def settings(self, **more: Any) -> dict[str, Any]:
         """As of `serving.jwt`."""
@@ -82,9 +84,17 @@ class Issuer:
 
 
 @contextmanager
-def issuing(*keys: Key) -> Iterator[Issuer]:
-    """An issuer that runs until the end."""
-    issuer = Issuer(keys=[*keys])
+def issuing(
+    *keys: Key, host: str = "127.0.0.1", port: int = 0, context: ssl.SSLContext | None = None
+) -> Iterator[Issuer]:
+    """An issuer that runs until the end.
+
+    Args:
+        keys: that it has at first.
+        host, port: where it answers; 0: any free port.
+        context: of a server of https; None: it answers without TLS.
+    """
+    issuer = Issuer(f"http{'s' if context else ''}://{host}", keys=[*keys])
 
     class Handler(BaseHTTPRequestHandler):
         def do_GET(self) -> None:
@@ -102,7 +112,9 @@ def issuing(*keys: Key) -> Iterator[Issuer]:
         def log_message(self, format: str, *args: Any) -> None:
             del format, args
 
-    server = ThreadingHTTPServer(("127.0.0.1", 0), Handler)
+    server = ThreadingHTTPServer((host, port), Handler)
+    if context is not None:
+        server.socket = context.wrap_socket(server.socket, server_side=True)
     issuer.port = server.server_address[1]
     thread = threading.Thread(target=server.serve_forever, args=(0.05,))
     thread.start()
