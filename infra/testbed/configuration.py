@@ -108,6 +108,7 @@ def _kubelet(layout: Layout) -> dict[str, Any]:
         "clusterDNS": [NODE_IP],
         "clusterDomain": "cluster.local",
         "resolvConf": f"{layout.state}/resolv.conf",
+        "syncFrequency": "10s",  # in which a pod gets its changed Secrets: tests wait for it
         "podLogsDir": f"{layout.state}/pod-logs",
         "volumePluginDir": f"{layout.state}/volume-plugins",
         # Other people's disk and images are none of this kubelet's business.

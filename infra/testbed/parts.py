@@ -137,17 +137,23 @@ def coredns(layout: Layout) -> list[str]:
 
 
 def traefik(layout: Layout, token: str) -> list[str]:
-    """Return the gateway's command line; `token` is the file of its service account's token."""
-    provider = "--providers.kubernetesgateway"
+    """Return the command line of gateway and Ingress controller; `token` is the file of its service account's token."""
+    providers = ("--providers.kubernetesgateway", "--providers.kubernetesingress")
     return [
         str(build.binary(layout.cache, "traefik")),
         f"--entrypoints.web.address=127.0.0.1:{GATEWAY_PORT}",
         "--global.checknewversion=false",
         "--global.sendanonymoususage=false",
-        f"{provider}=true",
-        f"{provider}.endpoint=https://{NODE_IP}:6443",
-        f"{provider}.token={token}",
-        f"{provider}.certauthfilepath={layout.pki}/ca.crt",
+        *(
+            f"{provider}{words}"
+            for provider in providers
+            for words in (
+                "=true",
+                f".endpoint=https://{NODE_IP}:6443",
+                f".token={token}",
+                f".certauthfilepath={layout.pki}/ca.crt",
+            )
+        ),
     ]
 
 
