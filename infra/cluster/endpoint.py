@@ -2,7 +2,6 @@
 
 import time
 from collections.abc import Callable, Iterable
-from dataclasses import dataclass
 from typing import Any
 
 from tidegate.infra.cluster.api import Cluster
@@ -11,19 +10,21 @@ from tidegate.infra.cluster.endpoint_objects import (
     ReleaseSpec,
     canary_deployment,
     release_objects,
-    route,
     stable_service,
 )
 from tidegate.infra.cluster.endpoint_pod import PORT
+from tidegate.infra.cluster.entrances import Gateway, IngressRule, ingress, route
 from tidegate.infra.cluster.jobs import selector
 from tidegate.infra.cluster.pods.diagnosis import why_from_events
 from tidegate.infra.cluster.pods.status import failing_container, is_ready, why_not_ready
+from tidegate.infra.cluster.pods.tls import scheme_of
 from tidegate.infra.errors import ForbiddenError, NotFoundError, RolloutError
 
 Object = dict[str, Any]
 # In the order of removal: the objects that route traffic go first, so that nothing is sent to removed pods.
 KINDS = (
     "HTTPRoute",
+    "Ingress",
     "Service",
     "HorizontalPodAutoscaler",
     "PodDisruptionBudget",
@@ -38,25 +39,17 @@ PROPAGATION_S = 2.5  # until gateways and nodes have applied a change
 ROUTE_S = 20.0
 
 
-@dataclass(frozen=True)
-class Gateway:
-    """A Gateway object."""
-
-    name: str
-    namespace: str
-
-
 class ClusterEndpoint:
     """An endpoint's objects.
 
     Args:
         cluster: the namespace.
         name: the endpoint's name.
-        gateway: the parent of its HTTPRoute; None: it has no route.
+        entrance: the parent of its HTTPRoute, or what its Ingress says; None: only pods reach it.
     """
 
-    def __init__(self, cluster: Cluster, name: str, gateway: Gateway | None) -> None:
-        self._cluster, self.name, self._gateway = cluster, name, gateway
+    def __init__(self, cluster: Cluster, name: str, entrance: Gateway | IngressRule | None) -> None:
+        self._cluster, self.name, self._entrance = cluster, name, entrance
 
     def name_conflict(self) -> str:
         """A description of a foreign object that has the endpoint's name; "" if there is none."""
@@ -98,8 +91,12 @@ class ClusterEndpoint:
         return [pod for pod in self.pods(deployment) if is_ready(pod)]
 
     def addresses(self, deployment: str) -> list[str]:
-        """HOST:PORT of each ready pod of a Deployment, for other pods."""
-        return [f"{pod['status']['podIP']}:{PORT}" for pod in self.ready_pods(deployment)]
+        """http://HOST:PORT or https:// of each ready pod of a Deployment, for other pods."""
+        return [f"{scheme_of(pod)}://{pod['status']['podIP']}:{PORT}" for pod in self.ready_pods(deployment)]
+
+    def scheme(self, deployment: str) -> str:
+        """`http` or `https`: how the ready pods of a Deployment are asked; "" without any."""
+        return next((scheme_of(pod) for pod in self.ready_pods(deployment)), "")
 
     def wait_ready(self, deployment: str, timeout_s: float, say: Callable[[str], None] = print) -> None:
         """Wait until all replicas are ready.
@@ -128,7 +125,9 @@ class ClusterEndpoint:
         wanted, status = found["spec"].get("replicas", 1), found.get("status", {})
         observed = bool(status.get("observedGeneration", 0) >= found["metadata"]["generation"])
         counts = (status.get(key, 0) for key in ("updatedReplicas", "availableReplicas"))
-        return observed and all(count >= wanted for count in counts)
+        # Pods of an earlier template are available too.
+        older = status.get("replicas", 0) > status.get("updatedReplicas", 0)
+        return observed and not older and all(count >= wanted for count in counts)
 
     def _problem(self, deployment: str, ask_events: bool) -> str:
         """Why pods do not run, from their status, else from events if `ask_events`: a namespace has many events."""
@@ -166,11 +165,14 @@ class ClusterEndpoint:
             live: the release that the stable Service selects.
             weights: release name -> percent of the gateway's requests; None: all to `live`.
         """
-        changed = self._applied(stable_service(self.name, live.key))
-        if self._gateway is not None:
-            shares = weights or {live.name: 100}
-            changed |= self._applied(route(self.name, self._gateway.name, self._gateway.namespace, shares))
-            self._wait_for_route()
+        changed = self._applied(stable_service(live))
+        if isinstance(self._entrance, Gateway):
+            changed |= self._applied(route(self.name, self._entrance, weights or {live.name: 100}))
+            self._wait_for_route(self._entrance)
+        elif self._entrance is not None:
+            changed |= self._applied(ingress(self.name, self._entrance))
+        if self._entrance is not None:  # what an earlier target had
+            self._delete_all("Ingress" if self._is_routed() else "HTTPRoute", _selector(self.name))
         if changed:
             time.sleep(PROPAGATION_S)
 
@@ -181,7 +183,7 @@ class ClusterEndpoint:
         versions = [known["metadata"]["resourceVersion"] for known in (before, after) if known]
         return len(set(versions)) > 1 or before is None
 
-    def _wait_for_route(self) -> None:
+    def _wait_for_route(self, gateway: Gateway) -> None:
         """Wait until the gateway's controller has accepted the route as it is now."""
         deadline = time.monotonic() + ROUTE_S
         while time.monotonic() < deadline:
@@ -198,10 +200,9 @@ class ClusterEndpoint:
             if accepted:
                 raise RolloutError(f"the gateway refused the route of {self.name}: {accepted[0]['message']}")
             time.sleep(POLL_S)
-        assert self._gateway is not None
         raise RolloutError(
             f"no gateway accepted the route of {self.name} within {ROUTE_S:g} s; expected Gateway "
-            f"{self._gateway.name} in namespace {self._gateway.namespace} to accept routes of this namespace; "
+            f"{gateway.name} in namespace {gateway.namespace} to accept routes of this namespace; "
             "correct `gateway` in targets.yaml, or see the gateway's log"
         )
 
@@ -211,8 +212,12 @@ class ClusterEndpoint:
         return str(found["spec"].get("selector", {}).get("tidegate.dev/pool", "")) if found else ""
 
     def has_route(self) -> bool:
-        """Whether the endpoint's URL is routed to it."""
-        return self._gateway is None or self._cluster.get("HTTPRoute", self.name) is not None
+        """Whether the endpoint's URL leads to it."""
+        kind = "HTTPRoute" if self._is_routed() else "Ingress"
+        return self._entrance is None or self._cluster.get(kind, self.name) is not None
+
+    def _is_routed(self) -> bool:
+        return isinstance(self._entrance, Gateway)
 
     def private_address(self, release: str) -> str:
         """Address and port of a release's own Service."""
@@ -225,7 +230,7 @@ class ClusterEndpoint:
         """Remove canaries and all releases except those named in `keep`; return what was removed."""
         removed, kept = [], set(keep)
         for kind in KINDS:
-            for obj in self._cluster.list(kind, f"{_selector(self.name)},tidegate.dev/release"):
+            for obj in _listed(self._cluster, kind, f"{_selector(self.name)},tidegate.dev/release"):
                 name = obj["metadata"]["name"]
                 if name not in kept and self._cluster.delete(kind, name):
                     removed.append(f"{kind} {name}")
@@ -234,16 +239,16 @@ class ClusterEndpoint:
     def remove_release(self, spec: ReleaseSpec) -> bool:
         """Remove all objects of one release; return whether there were any."""
         own = f"tidegate.dev/release={spec.number},tidegate.dev/incarnation={spec.incarnation}"
-        removed = [self._cluster.delete_all(kind, f"{_selector(self.name)},{own}") for kind in KINDS]
+        removed = [self._delete_all(kind, f"{_selector(self.name)},{own}") for kind in KINDS]
         return any(removed)
 
     def remove_all(self) -> list[str]:
         """Remove all objects of the endpoint; return what was removed."""
-        return [
-            f"{kind} {name}"
-            for kind in KINDS
-            for name in self._cluster.delete_all(kind, _selector(self.name))
-        ]
+        return [f"{kind} {name}" for kind in KINDS for name in self._delete_all(kind, _selector(self.name))]
+
+    def _delete_all(self, kind: str, labels: str) -> list[str]:
+        names = [obj["metadata"]["name"] for obj in _listed(self._cluster, kind, labels)]
+        return [name for name in names if self._cluster.delete(kind, name)]
 
     def wait_gone(self, timeout_s: float, keep: Iterable[str] = ()) -> None:
         """Wait until only the pods of the Deployments in `keep` are left; pods finish their requests first."""
@@ -267,9 +272,21 @@ class ClusterEndpoint:
 def endpoint_names(cluster: Cluster) -> list[str]:
     """The names of all endpoints that have objects in the namespace."""
     found = [
-        obj for kind in KINDS for obj in cluster.list(kind, f"{selector(MANAGED)},tidegate.dev/endpoint")
+        obj for kind in KINDS for obj in _listed(cluster, kind, f"{selector(MANAGED)},tidegate.dev/endpoint")
     ]
     return sorted({obj["metadata"]["labels"]["tidegate.dev/endpoint"] for obj in found})
+
+
+def _listed(cluster: Cluster, kind: str, labels: str) -> list[Object]:
+    """The objects of a kind; none where the cluster has no Gateway API, or nobody has allowed us Ingresses."""
+    try:
+        return cluster.list(kind, labels)
+    except NotFoundError:
+        return []
+    except ForbiddenError:
+        if kind != "Ingress":
+            raise
+        return []
 
 
 def _selector(endpoint: str) -> str:

@@ -2,7 +2,7 @@
 
 A release has a Deployment, a Service of the same name, a PodDisruptionBudget, a NetworkPolicy and, if it may
 scale, a HorizontalPodAutoscaler. The endpoint has one stable Service and, behind a gateway, one HTTPRoute: these two
-decide which release gets the traffic.
+decide which release gets the traffic. Behind an Ingress it has that, too (`entrances`).
 """
 
 import math
@@ -14,6 +14,7 @@ from tidegate.infra.cluster.pods.access import AccessSpec, egress_to_issuers, wi
 from tidegate.infra.cluster.pods.policy import PodPolicy, with_policy
 from tidegate.infra.cluster.pods.secrets import with_secrets
 from tidegate.infra.cluster.pods.signing import with_trusted_keys
+from tidegate.infra.cluster.pods.tls import HTTP, HTTPS, with_certificate
 
 Object = dict[str, Any]
 MANAGED = {"app.kubernetes.io/managed-by": "tidegate", "app.kubernetes.io/component": "endpoint"}
@@ -43,6 +44,8 @@ class ReleaseSpec:
         access: who may ask.
         signed: whether a trusted key must have signed the bundle.
         policy: what the company asks of its pods.
+        tls: name of the Secret with the certificate of its servers; "": they speak HTTP without TLS.
+        path_prefix: which its servers take away from paths, as its Ingress cannot; "": none.
     """
 
     endpoint: str
@@ -61,6 +64,8 @@ class ReleaseSpec:
     access: AccessSpec = field(default_factory=AccessSpec)
     signed: bool = False
     policy: PodPolicy = field(default_factory=PodPolicy)
+    tls: str = ""
+    path_prefix: str = ""
 
     @property
     def name(self) -> str:
@@ -132,7 +137,7 @@ def _deployment(spec: ReleaseSpec, name: str, replicas: int, pool: str) -> Objec
     chosen = {"tidegate.dev/deployment": name}
     labels = {**release_labels(spec), **chosen, "tidegate.dev/pool": pool}
     made = {
-        **_head("apps/v1", "Deployment", name, release_labels(spec)),
+        **head("apps/v1", "Deployment", name, release_labels(spec)),
         "spec": {
             "replicas": replicas,
             "revisionHistoryLimit": 1,
@@ -159,56 +164,30 @@ def _pod(spec: ReleaseSpec, chosen: dict[str, str]) -> Object:
         memory=spec.memory,
         processes=spec.processes,
         spread=chosen,
+        path_prefix=spec.path_prefix,
     )
-    pod = with_access(pod, spec.access)
+    pod = with_certificate(with_access(pod, spec.access), spec.tls)
     return with_trusted_keys(pod) if spec.signed else pod
 
 
 def service(spec: ReleaseSpec) -> Object:
     """The release's own Service, used by its verification and by the route."""
     return {
-        **_head("v1", "Service", spec.name, release_labels(spec)),
-        "spec": _service_spec({"tidegate.dev/deployment": spec.name}),
+        **head("v1", "Service", spec.name, release_labels(spec)),
+        "spec": _service_spec({"tidegate.dev/deployment": spec.name}, spec.tls),
     }
 
 
-def stable_service(endpoint: str, live: str) -> Object:
+def stable_service(live: ReleaseSpec) -> Object:
     """The endpoint's Service, whose address within the cluster never changes.
 
     Args:
-        endpoint: the endpoint's name.
-        live: the `key` of the release that gets the traffic.
+        live: the release that gets the traffic.
     """
-    selector = {"tidegate.dev/endpoint": endpoint, "tidegate.dev/pool": live}
+    selector = {"tidegate.dev/endpoint": live.endpoint, "tidegate.dev/pool": live.key}
     return {
-        **_head("v1", "Service", endpoint, endpoint_labels(endpoint)),
-        "spec": _service_spec(selector),
-    }
-
-
-def route(endpoint: str, gateway: str, namespace: str, weights: dict[str, int]) -> Object:
-    """The endpoint's route: the gateway's URL with the prefix `/ENDPOINT`, which is removed before the servers.
-
-    Args:
-        endpoint: the endpoint's name.
-        gateway: the Gateway's name.
-        namespace: the Gateway's namespace.
-        weights: release name -> percent of the requests.
-    """
-    rewrite = {"type": "ReplacePrefixMatch", "replacePrefixMatch": "/"}
-    backends = [{"name": name, "port": PORT, "weight": weight} for name, weight in weights.items()]
-    return {
-        **_head("gateway.networking.k8s.io/v1", "HTTPRoute", endpoint, endpoint_labels(endpoint)),
-        "spec": {
-            "parentRefs": [{"name": gateway, "namespace": namespace}],
-            "rules": [
-                {
-                    "matches": [{"path": {"type": "PathPrefix", "value": f"/{endpoint}"}}],
-                    "filters": [{"type": "URLRewrite", "urlRewrite": {"path": rewrite}}],
-                    "backendRefs": backends,
-                }
-            ],
-        },
+        **head("v1", "Service", live.endpoint, endpoint_labels(live.endpoint)),
+        "spec": _service_spec(selector, live.tls),
     }
 
 
@@ -221,7 +200,7 @@ def autoscaler(spec: ReleaseSpec, in_flight: bool) -> Object:
         pods = {"metric": {"name": IN_FLIGHT_METRIC}, "target": target}
         metrics.append({"type": "Pods", "pods": pods})
     return {
-        **_head("autoscaling/v2", "HorizontalPodAutoscaler", spec.name, release_labels(spec)),
+        **head("autoscaling/v2", "HorizontalPodAutoscaler", spec.name, release_labels(spec)),
         "spec": {
             "scaleTargetRef": {"apiVersion": "apps/v1", "kind": "Deployment", "name": spec.name},
             "minReplicas": spec.min_replicas,
@@ -234,7 +213,7 @@ def autoscaler(spec: ReleaseSpec, in_flight: bool) -> Object:
 def disruption_budget(spec: ReleaseSpec) -> Object:
     """Allows one unavailable replica: a drain goes replica by replica, and a single replica does not block it."""
     return {
-        **_head("policy/v1", "PodDisruptionBudget", spec.name, release_labels(spec)),
+        **head("policy/v1", "PodDisruptionBudget", spec.name, release_labels(spec)),
         "spec": {
             "maxUnavailable": 1,
             "selector": {"matchLabels": {"tidegate.dev/deployment": spec.name}},
@@ -250,7 +229,7 @@ def network_policy(spec: ReleaseSpec) -> Object:
     egress = egress_to_issuers(spec.access)
     chosen = {"tidegate.dev/endpoint": spec.endpoint, "tidegate.dev/release": str(spec.number)}
     return {
-        **_head("networking.k8s.io/v1", "NetworkPolicy", spec.name, release_labels(spec)),
+        **head("networking.k8s.io/v1", "NetworkPolicy", spec.name, release_labels(spec)),
         "spec": {
             "podSelector": {"matchLabels": chosen},
             "policyTypes": ["Ingress", "Egress"] if egress else ["Ingress"],
@@ -260,9 +239,13 @@ def network_policy(spec: ReleaseSpec) -> Object:
     }
 
 
-def _service_spec(selector: dict[str, str]) -> Object:
-    return {"selector": selector, "ports": [{"name": "http", "port": PORT, "targetPort": PORT}]}
+def _service_spec(selector: dict[str, str], tls: str) -> Object:
+    return {
+        "selector": selector,
+        "ports": [{"name": HTTPS if tls else HTTP, "port": PORT, "targetPort": PORT}],
+    }
 
 
-def _head(version: str, kind: str, name: str, labels: dict[str, str]) -> Object:
+def head(version: str, kind: str, name: str, labels: dict[str, str]) -> Object:
+    """The beginning of an object."""
     return {"apiVersion": version, "kind": kind, "metadata": {"name": name, "labels": labels}}

@@ -26,6 +26,7 @@ def pod_spec(
     memory: str,
     processes: str,
     spread: dict[str, str],
+    path_prefix: str = "",
 ) -> Object:
     """The spec of a pod that serves one release.
 
@@ -39,12 +40,13 @@ def pod_spec(
         memory: limit and request, a Kubernetes quantity.
         processes: of the server that share its port, or auto.
         spread: labels of the pods that should not share one node.
+        path_prefix: which the server takes away from paths; "": none.
     """
     resources = {
         "requests": {"cpu": f"{max(1, round(cpu * CPU_REQUEST * 1000))}m", "memory": memory},
         "limits": {"cpu": f"{round(cpu * 1000)}m", "memory": memory},
     }
-    server = _server(name, release, image, resources, processes)
+    server = _server(name, release, image, resources, processes, path_prefix)
     volumes: list[Object] = [
         {"name": "bundle", "emptyDir": {}},
         {"name": "scratch", "emptyDir": {}},
@@ -102,9 +104,12 @@ def thread_variables() -> list[Object]:
     return [{"name": name, "valueFrom": limit} for name in ("TIDEGATE_THREADS", "OPENBLAS_NUM_THREADS")]
 
 
-def _server(name: str, release: int, image: str, resources: Object, processes: str) -> Object:
+def _server(
+    name: str, release: int, image: str, resources: Object, processes: str, path_prefix: str
+) -> Object:
     argv = ["python", "-P", "-m", "tidegate.serving.server", "--bundle", f"{BUNDLE}/release", "--name", name]
     argv += ["--release", str(release), "--host", "0.0.0.0", "--port", str(PORT)]
+    argv += ["--path-prefix", path_prefix] if path_prefix else []
     return {
         **_container("server", image, resources),
         # The gateway and the network policy decide who may send requests.

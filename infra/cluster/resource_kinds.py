@@ -27,6 +27,8 @@ KINDS = {
     "Gateway": Kind("gateway.networking.k8s.io/v1", "gateways"),
     "HTTPRoute": Kind("gateway.networking.k8s.io/v1", "httproutes"),
     "HorizontalPodAutoscaler": Kind("autoscaling/v2", "horizontalpodautoscalers"),
+    "Ingress": Kind("networking.k8s.io/v1", "ingresses"),
+    "IngressClass": Kind("networking.k8s.io/v1", "ingressclasses", namespaced=False),
     "Job": Kind("batch/v1", "jobs"),
     "Lease": Kind("coordination.k8s.io/v1", "leases"),
     "LimitRange": Kind("v1", "limitranges"),

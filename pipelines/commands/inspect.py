@@ -11,10 +11,12 @@ from tidegate.pipelines.commands.endpoints.logs import endpoint_logs
 from tidegate.pipelines.commands.runs.resumable import true_advice
 from tidegate.pipelines.commands.runs.summary import run_result
 from tidegate.pipelines.errors import UnknownNameError
+from tidegate.pipelines.hosting import hosting
 from tidegate.pipelines.result import Result, table
 from tidegate.pipelines.state.finished_steps import outputs_of
 from tidegate.pipelines.state.home import RUNNING, Home, RunFolder, RunRecord
 from tidegate.pipelines.state.mirror import refresh
+from tidegate.serving.deployment.release import load
 
 POLL_S = 0.2
 REMOTE_POLL_S = 2.0
@@ -39,7 +41,8 @@ def show(home: Home, run: str) -> Result:
     data = result.data | {"name": record.name, "created": record.created, "experiment": record.experiment}
     # A release that was replaced gets no requests, so it has no drift.
     live = data["release"] is not None and data["release"] == data["live_release"]
-    data["drift"] = drift_of(data["endpoint"]) if live else None
+    trust = hosting(home).trust(load(home.store, record.endpoint)) if live else None
+    data["drift"] = drift_of(data["endpoint"], trust) if live else None
     data["columns"] = _columns(home, record)
     rows = [(step["id"], step["status"], f"{step['seconds']:.1f} s") for step in result.data["steps"]]
     data["reason"] = true_advice(home, record, record.reason)

@@ -1,13 +1,16 @@
 """The contract between the steps and the place where endpoints live. Imports nothing heavy."""
 
 from contextlib import AbstractContextManager
-from typing import Protocol
+from typing import TYPE_CHECKING, Protocol
 
 from pydantic import BaseModel, ConfigDict
 
 from tidegate.pipelines.experiment.serving import Serving
 from tidegate.serving.deployment.event import Event
 from tidegate.serving.deployment.release import EndpointState, Release
+
+if TYPE_CHECKING:
+    from tidegate.serving.deployment.connections import Trust
 
 
 class Stage(BaseModel):
@@ -64,6 +67,9 @@ class Hosting(Protocol):
 
     def url(self, state: EndpointState) -> str:
         """The endpoint's base URL; it stays the same until the endpoint is deleted."""
+
+    def trust(self, state: EndpointState) -> "Trust | None":
+        """Which certificate the endpoint and its releases must show; None: as a client of any URL has it."""
 
     def answers(self, state: EndpointState) -> bool:
         """Whether the live release runs and gets the endpoint's traffic."""

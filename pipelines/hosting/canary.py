@@ -16,6 +16,7 @@ from tidegate.pipelines.experiment.serving import Canary, Slo
 from tidegate.pipelines.hosting.base import Stage
 from tidegate.pipelines.hosting.judge import MIN_REQUESTS, judge
 from tidegate.pipelines.hosting.metrics import Counts, scrape, since
+from tidegate.serving.deployment.connections import Trust
 
 POLL_S = 1.0
 # How long to wait for enough requests: this many times the bake time, but at least MIN_WAIT_S.
@@ -29,6 +30,7 @@ class Rollout:
 
     Args:
         place: the endpoint.
+        trust: which certificate its pods show; None: they have none.
         champion: the live release.
         canary: the release that may become it; its pods are ready.
         plan: the shares, and how long each is measured.
@@ -39,6 +41,7 @@ class Rollout:
     def __init__(
         self,
         place: ClusterEndpoint,
+        trust: Trust | None,
         champion: ReleaseSpec,
         canary: ReleaseSpec,
         plan: Canary,
@@ -46,7 +49,7 @@ class Rollout:
         *,
         weighted: bool,
     ) -> None:
-        self._place, self._champion, self._canary = place, champion, canary
+        self._place, self._trust, self._champion, self._canary = place, trust, champion, canary
         self._plan, self._slo, self._weighted = plan, slo, weighted
         self._began: dict[str, Counts] = {}  # the champion's counts when the canary began
         self._restarts: Counter[str] = Counter()  # restarts of the canary's pods seen so far
@@ -135,7 +138,8 @@ class Rollout:
         return [*self._place.pods(spec.name), *self._place.pods(f"{spec.name}-canary")]
 
     def _scrape(self, spec: ReleaseSpec) -> dict[str, Counts]:
-        return scrape([*self._place.addresses(spec.name), *self._place.addresses(f"{spec.name}-canary")])
+        servers = [*self._place.addresses(spec.name), *self._place.addresses(f"{spec.name}-canary")]
+        return scrape(servers, self._trust)
 
     def _rolled_back(self, weight: int) -> str:
         return f"canary {self._canary.name} was rolled back at {weight} % of the traffic"

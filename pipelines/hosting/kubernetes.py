@@ -5,7 +5,7 @@ from contextlib import AbstractContextManager
 from functools import partial
 
 from tidegate.infra.cluster.api import Cluster
-from tidegate.infra.cluster.endpoint import ClusterEndpoint, Gateway, endpoint_names
+from tidegate.infra.cluster.endpoint import ClusterEndpoint, endpoint_names
 from tidegate.infra.cluster.endpoint_objects import ReleaseSpec, endpoint_labels
 from tidegate.infra.cluster.endpoint_pod import GRACE_S, PORT
 from tidegate.infra.cluster.images import tag
@@ -16,9 +16,10 @@ from tidegate.pipelines.errors import CanaryError, PipelineError, UsageError
 from tidegate.pipelines.experiment.serving import Serving
 from tidegate.pipelines.hosting.base import Live, Stage
 from tidegate.pipelines.hosting.canary import START_S, Rollout, replicas_for
-from tidegate.pipelines.hosting.manifests import spec_of
+from tidegate.pipelines.hosting.manifests import entrance_of, spec_of
 from tidegate.pipelines.hosting.own_key import line_of, stored_key
 from tidegate.pipelines.state.home import Home
+from tidegate.serving.deployment.connections import Trust
 from tidegate.serving.deployment.event import Event
 from tidegate.serving.deployment.release import EndpointState, Release, fail, load, promote, update
 from tidegate.serving.errors import ServerStartError
@@ -70,7 +71,8 @@ class KubernetesHosting:
             way = f"{shares} % of the requests, by weights of gateway {self._target.gateway.name}"
         else:
             shares = ", ".join(_ratio(step, serving.replicas.min) for step in steps)
-            way = f"{shares} of the connections, by replica counts: the target names no gateway"
+            why = "an Ingress has no weights" if self._target.ingress else "the target names no gateway"
+            way = f"{shares} of the connections, by replica counts: {why}"
         return f"a new release starts as a canary: {way}; {bake} each"
 
     def lock(self, name: str, run: str) -> AbstractContextManager[None]:
@@ -79,7 +81,7 @@ class KubernetesHosting:
         return leased(self._cluster, f"tidegate-endpoint-{name}", run, patience, endpoint_labels(name))
 
     def choose_port(self, state: EndpointState, wanted: int | None) -> int | None:
-        """No port: the address is the gateway's, or the Service's."""
+        """No port: the address is that of the gateway, the Ingress or the Service."""
         del state, wanted
         return None
 
@@ -88,10 +90,25 @@ class KubernetesHosting:
         return tag()
 
     def url(self, state: EndpointState) -> str:
-        """A path at the gateway; without a gateway the Service's address, which only pods can reach."""
+        """A path at the gateway, or the Ingress' address; else the Service's, which only pods can reach."""
         if self._target.gateway is not None:
             return f"{self._target.gateway.url.rstrip('/')}/{state.name}"
-        return f"http://{state.name}.{self._target.namespace}.svc:{PORT}"
+        if self._target.ingress is not None:
+            return self._target.ingress.url(state.name)
+        return f"{self._scheme}://{self._host(state)}:{PORT}"
+
+    def trust(self, state: EndpointState) -> Trust | None:
+        """Every release of it has the certificate of the endpoint's Service, whatever its own address is."""
+        if self._target.tls is None:
+            return None
+        return Trust(self._target.tls.ca, self._host(state))
+
+    @property
+    def _scheme(self) -> str:
+        return "http" if self._target.tls is None else "https"
+
+    def _host(self, state: EndpointState) -> str:
+        return f"{state.name}.{self._target.namespace}.svc"
 
     def answers(self, state: EndpointState) -> bool:
         """Whether the live release has ready pods and gets the traffic."""
@@ -101,7 +118,7 @@ class KubernetesHosting:
         return place.live_key() == live.key and place.has_route() and bool(place.ready_pods(live.name))
 
     def addresses(self, state: EndpointState) -> list[str]:
-        """HOST:PORT of each ready server of the live release, for pods."""
+        """http://HOST:PORT or https:// of each ready server of the live release, for pods."""
         if state.current is None:
             return []
         return self._place(state.name).addresses(self._spec(state, state.release(state.current)).name)
@@ -133,7 +150,7 @@ class KubernetesHosting:
         """The release's own Service."""
         self.start(state, state.release(number))
         spec = self._spec(state, state.release(number))
-        return f"http://{self._place(state.name).private_address(spec.name)}"
+        return f"{self._scheme}://{self._place(state.name).private_address(spec.name)}"
 
     def key(self, state: EndpointState, number: int) -> str | None:
         """It is kept in the store."""
@@ -165,11 +182,18 @@ class KubernetesHosting:
         alone = not place.ready_pods(champion.name)
         if try_canary and serving.canary is not None and alone:
             print(f"no canary: {champion.name} does not run, so there is nothing to compare with")
+        mixed = sorted({place.scheme(champion.name), place.scheme(canary.name)})
+        if try_canary and serving.canary is not None and not alone and len(mixed) > 1:
+            print(
+                f"no canary: {champion.name} and {canary.name} speak {' and '.join(mixed)}, and a client only one"
+            )
+            alone = True
         if not try_canary or serving.canary is None or alone:
             place.scale(canary, place.replicas(champion.name), START_S)
             return ()
         weighted = self._target.gateway is not None
-        rollout = Rollout(place, champion, canary, serving.canary, serving.slo, weighted=weighted)
+        asked = place, self.trust(state)
+        rollout = Rollout(*asked, champion, canary, serving.canary, serving.slo, weighted=weighted)
         try:
             return rollout.run()
         except CanaryError as error:
@@ -235,10 +259,7 @@ class KubernetesHosting:
         return ran
 
     def _place(self, name: str) -> ClusterEndpoint:
-        gateway = self._target.gateway
-        return ClusterEndpoint(
-            self._cluster, name, None if gateway is None else Gateway(gateway.name, gateway.namespace)
-        )
+        return ClusterEndpoint(self._cluster, name, entrance_of(self._target))
 
     def _spec(self, state: EndpointState, release: Release) -> ReleaseSpec:
         key = self.key(state, release.number)

@@ -8,6 +8,7 @@ import time
 from collections.abc import Iterator
 from functools import partial
 from pathlib import Path
+from typing import TYPE_CHECKING
 
 from tidegate.infra.errors import ConflictError
 from tidegate.infra.system.locks import is_held, lock
@@ -32,6 +33,9 @@ from tidegate.serving.deployment.handover import (
 )
 from tidegate.serving.deployment.release import EndpointState, Release, load, promote, update
 from tidegate.serving.errors import PortTakenError, ServerStartError
+
+if TYPE_CHECKING:
+    from tidegate.serving.deployment.connections import Trust
 
 START_S = 60.0
 DEFAULTS = Serving.model_construct()
@@ -91,6 +95,11 @@ class LocalHosting:
     def url(self, state: EndpointState) -> str:
         """A port of this machine."""
         return f"http://{HOST}:{state.port}"
+
+    def trust(self, state: EndpointState) -> "Trust | None":
+        """None: it has no certificate."""
+        del state
+        return None
 
     def answers(self, state: EndpointState) -> bool:
         """Whether the live release's server runs and has the port."""

@@ -2,7 +2,8 @@
 
 from typing import Any
 
-from tidegate.infra.cluster.endpoint_objects import ReleaseSpec, release_objects, route, stable_service
+from tidegate.infra.cluster.endpoint_objects import ReleaseSpec, release_objects, stable_service
+from tidegate.infra.cluster.entrances import Gateway, IngressRule, ingress, route
 from tidegate.infra.cluster.images import image, tag
 from tidegate.infra.cluster.pods.access import AccessSpec
 from tidegate.pipelines.experiment.serving import Serving
@@ -63,12 +64,21 @@ def endpoint_objects_of(target: Target, plan: Plan, state: EndpointState) -> lis
     )
     objects = [
         *release_objects(spec, spec.min_replicas, in_flight=False),
-        stable_service(spec.endpoint, spec.key),
+        stable_service(spec),
     ]
-    gateway = target.gateway
-    if gateway is not None:
-        objects.append(route(spec.endpoint, gateway.name, gateway.namespace, {spec.name: 100}))
+    entrance = entrance_of(target)
+    if isinstance(entrance, Gateway):
+        objects.append(route(spec.endpoint, entrance, {spec.name: 100}))
+    elif entrance is not None:
+        objects.append(ingress(spec.endpoint, entrance))
     return objects
+
+
+def entrance_of(target: Target) -> Gateway | IngressRule | None:
+    """How requests from outside reach the endpoints of a target; None: they do not."""
+    if target.gateway is not None:
+        return Gateway(target.gateway.name, target.gateway.namespace)
+    return None if target.ingress is None else target.ingress.rule()
 
 
 def _spec(
@@ -92,5 +102,7 @@ def _spec(
             own_key=own_key,
         ),
         policy=target.pod_policy("endpoints"),
+        tls="" if target.tls is None else target.tls.secret,
+        path_prefix="" if target.ingress is None else target.ingress.rule().prefix_of(known["endpoint"]),
         **known,
     )

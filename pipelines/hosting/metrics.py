@@ -2,11 +2,12 @@
 
 import http.client
 import re
-import urllib.request
 from collections import Counter
 from collections.abc import Callable, Iterable, Iterator
 from dataclasses import dataclass, field
 from typing import TypeVar
+
+from tidegate.serving.deployment.connections import Trust, page_of
 
 SCRAPE_S = 3.0
 PREDICTING = {"/predict", "/v1/predict", "/v2/infer", "grpc"}  # routes that users wait for
@@ -118,30 +119,29 @@ def _per_bucket(cumulative: dict[float, float]) -> dict[float, int]:
     return found
 
 
-def scrape(addresses: Iterable[str]) -> dict[str, Counts]:
-    """Read the metrics of each `HOST:PORT`; those without a valid answer are left out."""
-    return _each(addresses, parse)
+def scrape(servers: Iterable[str], trust: Trust | None = None) -> dict[str, Counts]:
+    """Read the metrics of each `http://HOST:PORT` or `https://`; those without a valid answer are left out."""
+    return _each(servers, trust, parse)
 
 
-def largest_drift(addresses: Iterable[str]) -> float | None:
-    """The largest drift index that any `HOST:PORT` has; None where none answers, or all have too few rows yet."""
-    return max(_each(addresses, _drift).values(), default=None)
+def largest_drift(servers: Iterable[str], trust: Trust | None = None) -> float | None:
+    """The largest drift index that any server has; None where none answers, or all have too few rows yet."""
+    return max(_each(servers, trust, _drift).values(), default=None)
 
 
 def _drift(page: str) -> float | None:
     return max((value for name, _, value in _samples(page) if name == DRIFT), default=None)
 
 
-def _each(addresses: Iterable[str], parsed: Callable[[str], T | None]) -> dict[str, T]:
+def _each(servers: Iterable[str], trust: Trust | None, parsed: Callable[[str], T | None]) -> dict[str, T]:
     found = {}
-    for address in addresses:
+    for server in servers:
         try:
-            with urllib.request.urlopen(f"http://{address}/metrics", timeout=SCRAPE_S) as answer:
-                value = parsed(answer.read().decode())
+            value = parsed(page_of(server, "/metrics", SCRAPE_S, trust))
         except (OSError, ValueError, http.client.HTTPException):
             continue
         if value is not None:
-            found[address] = value
+            found[server] = value
     return found
 
 

@@ -17,7 +17,7 @@ OURS = (
     "controller-uid",
 )
 OUR_VARIABLES = {*ENVIRONMENT, "MLFLOW_TRACKING_URI", "OPENBLAS_NUM_THREADS"}
-OUR_VOLUMES = {"scratch", "store", "bundle", "shm", "company-ca", "signing", "trusted"}
+OUR_VOLUMES = {"scratch", "store", "bundle", "shm", "company-ca", "signing", "trusted", "tls", "keys", "jwks"}
 # Where our own volumes are, and the system's.
 TAKEN = ("/scratch", "/bundle", "/etc", "/dev", "/proc", "/sys", "/var/run", "/run", "/opt/venv")
 PROXIES = ("http_proxy", "https_proxy", "no_proxy")

@@ -12,9 +12,12 @@ from pydantic import BaseModel, ConfigDict, Field, ValidationError, model_valida
 from tidegate.pipelines.errors import ExperimentError, UnknownNameError, UsageError, nearest
 
 if TYPE_CHECKING:
+    from tidegate.infra.cluster.entrances import IngressRule
     from tidegate.infra.cluster.pods.policy import PodPolicy
     from tidegate.pipelines.state.pods import Kind, Pods
 
+NAME = r"^([a-z0-9]([-a-z0-9.]*[a-z0-9])?)?$"  # of an object
+PEM = "-----BEGIN CERTIFICATE-----"
 IN_POD = "TIDEGATE_TARGET"  # in a driver's environment: its target, as JSON
 
 
@@ -60,6 +63,60 @@ class Gateway(Part):
     url: str = Field(description="its address as people use it; an endpoint answers at URL/NAME")
 
 
+class Ingress(Part):
+    """The Ingress of each endpoint, for clusters without a Gateway."""
+
+    model_config = ConfigDict(validate_by_name=True)  # as it is in a driver's environment
+
+    class_name: str = Field(
+        "",
+        alias="class",
+        pattern=NAME,
+        description="the IngressClass' name; the cluster's default when not given",
+    )
+    host: str = Field(
+        pattern=r"^([a-z0-9]([-a-z0-9]*[a-z0-9])?|\{endpoint\})(\.[a-z0-9]([-a-z0-9]*[a-z0-9])?)*$",
+        max_length=200,
+        description="of all endpoints, each at HOST/NAME; with {endpoint} as its first part, of each its own",
+    )
+    port: int | None = Field(None, ge=1, le=65535, description="of its address, where that is not 80 or 443")
+    annotations: dict[str, str] = Field({}, description="of the Ingress, for its controller")
+    tls_secret: str = Field(
+        "",
+        pattern=NAME,
+        description="a Secret with the host's certificate; without one the address is http://",
+    )
+
+    def rule(self) -> "IngressRule":
+        """What an endpoint's Ingress says."""
+        from tidegate.infra.cluster.entrances import IngressRule  # a plan for this machine does without
+
+        return IngressRule(self.host, self.class_name, self.annotations, self.tls_secret)
+
+    def url(self, endpoint: str) -> str:
+        """The address of an endpoint."""
+        rule = self.rule()
+        port = "" if self.port is None else f":{self.port}"
+        return (
+            f"http{'s' if self.tls_secret else ''}://{rule.host_of(endpoint)}{port}{rule.prefix_of(endpoint)}"
+        )
+
+
+class Tls(Part):
+    """The certificate that an endpoint's servers show, where no gateway and no Ingress ends TLS."""
+
+    secret: str = Field(
+        pattern=NAME,
+        min_length=1,
+        description="a Secret of type kubernetes.io/tls, as of cert-manager, for each endpoint's NAME.NAMESPACE.svc",
+    )
+    ca: str = Field(
+        "",
+        description="a file beside targets.yaml with the authorities that may have issued it, in PEM; those of the "
+        "system when not given",
+    )
+
+
 class Target(Part):
     """One cluster, as targets.yaml has it under its name."""
 
@@ -70,7 +127,23 @@ class Target(Part):
     mlflow: str = Field(description="MLflow's address, as people open it")
     images: str = Field("tidegate", description="registry and folder of the images")
     gateway: Gateway | None = Field(None, description="without it, traffic is split by numbers of replicas")
+    ingress: Ingress | None = Field(None, description="in place of a gateway")
+    tls: Tls | None = Field(
+        None, description="of the endpoints' servers, without a gateway and without an Ingress"
+    )
     pods: dict[str, Any] = Field({}, description="what the company asks of every pod, see `state.pods`")
+
+    @model_validator(mode="after")
+    def _one_entrance(self) -> "Target":
+        given = [name for name in ("gateway", "ingress", "tls") if getattr(self, name) is not None]
+        if given == ["gateway", "ingress"]:
+            raise ValueError("received gateway and ingress; expected one of the two; leave one out")
+        if len(given) > 1:
+            raise ValueError(
+                f"received tls and {given[0]}; expected tls only where nothing before the servers ends it; leave tls "
+                f"out, and give the {given[0]} the certificate"
+            )
+        return self
 
     def pod_policy(self, kind: "Kind") -> "PodPolicy":
         """What is added to the pods of a kind: "steps", "driver" or "endpoints"."""
@@ -111,7 +184,7 @@ def find_target(home: Path, name: str) -> Target | None:
     if name not in known:
         raise UnknownNameError("target", name, ["local", *known], f"add it to {path}, or use --target local")
     try:
-        target = Target.model_validate({"name": name, **known[name]})
+        target = _with_authorities(Target.model_validate({"name": name, **known[name]}), path.parent)
         if target.pods:
             _pods(target.pods)
         return target
@@ -152,6 +225,25 @@ def _read(path: Path) -> dict[str, Any]:
     return found
 
 
+def _with_authorities(target: Target, folder: Path) -> Target:
+    """The target with the content of `tls.ca`: its driver has no such file."""
+    if target.tls is None or not target.tls.ca:
+        return target
+    file = folder / target.tls.ca
+    try:
+        content = file.read_text("ascii")
+    except (OSError, ValueError) as error:
+        raise UsageError(
+            f"target {target.name}: tls.ca: {file} cannot be read ({error}); expected PEM; correct the path"
+        ) from error
+    if PEM not in content or "PRIVATE KEY" in content:
+        raise UsageError(
+            f"target {target.name}: tls.ca: {file} has {'a private key' if PEM in content else 'no certificate'}; "
+            f"expected certificates in PEM ({PEM}) and nothing else; name the authority's file"
+        )
+    return target.model_copy(update={"tls": target.tls.model_copy(update={"ca": content})})
+
+
 def _pods(document: dict[str, Any]) -> "Pods":
     from tidegate.pipelines.state.pods import Pods  # a plan for this machine does without
 
@@ -174,5 +266,5 @@ def _sentence(error: ValidationError | TypeError) -> str:
     if first["type"] == "extra_forbidden":
         return f"unknown key {where}{nearest(str(first['loc'][-1]), _keys(error.title))}"
     if first["type"] == "value_error":
-        return f"{where}: {first['ctx']['error']}"
+        return f"{where}: {first['ctx']['error']}" if where else str(first["ctx"]["error"])
     return f"{where}: {first['msg']}; received {first['input']!r}"[:300]

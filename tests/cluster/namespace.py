@@ -13,7 +13,7 @@ from tidegate.pipelines.state.targets import Target
 
 Object = dict[str, Any]
 IN_CLUSTER = "http://s3.testbed:9000"
-KINDS = "deployments,services,hpa,pdb,networkpolicies,httproutes,leases,pods"
+KINDS = "deployments,services,hpa,pdb,networkpolicies,httproutes,ingresses,leases,pods"
 
 
 def make_target(layout: Layout, namespace: str, *, gateway: bool = True, images: str = ours.PREFIX) -> Target:
@@ -27,6 +27,7 @@ def make_target(layout: Layout, namespace: str, *, gateway: bool = True, images:
 
 def make_namespace(layout: Layout, target: Target, folder: Path) -> None:
     """Apply the namespace and what endpoints need in it, pods held to the restricted standard."""
+    _wait_gone(layout, target.namespace)
     restricted = {"pod-security.kubernetes.io/enforce": "restricted"}
     settings = {"TIDEGATE_STORE": target.store.url, "TIDEGATE_S3_ENDPOINT": IN_CLUSTER}
     keys = {"credentials": install.credentials(layout).read_text()}
@@ -48,6 +49,13 @@ def make_namespace(layout: Layout, target: Target, folder: Path) -> None:
     file = folder / f"{target.namespace}.json"
     file.write_text(json.dumps({"apiVersion": "v1", "kind": "List", "items": objects}))
     kubectl(layout, "apply", "-f", str(file))
+
+
+def _wait_gone(layout: Layout, name: str) -> None:
+    """Wait for the end of a namespace that an earlier module of tests has just deleted."""
+    phase = kubectl(layout, "get", "namespace", name, "--ignore-not-found", "-o", "jsonpath={.status.phase}")
+    if phase == "Terminating":
+        kubectl(layout, "wait", "--for=delete", f"namespace/{name}", "--timeout=90s")
 
 
 def remove_namespace(layout: Layout, name: str) -> None:

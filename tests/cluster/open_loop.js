@@ -6,6 +6,7 @@ import exec from "k6/execution";
 const rows = JSON.parse(open(__ENV.ROWS));
 
 export const options = {
+  hosts: JSON.parse(__ENV.HOSTS || "{}"),
   discardResponseBodies: false,
   scenarios: {
     open_loop: {
@@ -23,7 +24,7 @@ export default function () {
   // Not in turn: a gateway that takes turns would send each kind of row to one release.
   const row = rows[Math.floor(Math.random() * rows.length)];
   const headers = { "Content-Type": "application/json" };
-  if (__ENV.KEY) headers["X-API-Key"] = __ENV.KEY;
+  if (__ENV.KEY) headers.Authorization = `Bearer ${__ENV.KEY}`;
   if (exec.scenario.iterationInTest % 2) headers.Connection = "close";
   const answer = http.post(`${__ENV.URL}/predict`, JSON.stringify({ rows: [row] }), { headers, timeout: "30s" });
   const told = { when: Date.now() / 1000, seconds: answer.timings.duration / 1000 };

@@ -9,6 +9,7 @@ import time
 from dataclasses import dataclass, field
 from pathlib import Path
 from typing import Any
+from urllib.parse import urlsplit
 
 from tidegate.infra.testbed.host.layout import Layout
 from tidegate.infra.testbed.images import build
@@ -32,6 +33,11 @@ class Answer:
 class OpenLoop:
     """Asks `url` for `rows` so many times a second; half of the requests open a connection of their own.
 
+    Args:
+        key: of the endpoint, or a token.
+        address: of the URL's host, where no resolver knows it.
+        authority: a file of certificates, one of which must have issued that of an https URL.
+
     Attributes:
         answers: what came back with status 200; known once the load has ended.
         failures: everything else, in words.
@@ -41,6 +47,8 @@ class OpenLoop:
     rows: list[Any]
     rate: float
     key: str = ""
+    address: str = ""
+    authority: Path | None = None
     answers: list[Answer] = field(default_factory=list)
     failures: list[str] = field(default_factory=list)
 
@@ -49,7 +57,10 @@ class OpenLoop:
         folder = Path(self._folder.name)
         (folder / "rows.json").write_text(json.dumps(self.rows))
         words = {"URL": self.url, "ROWS": f"{folder}/rows.json", "RATE": f"{self.rate:g}", "LONGEST": LONGEST}
-        words["KEY"] = self.key
+        words |= (
+            {"KEY": self.key, "SSL_CERT_FILE": str(self.authority)} if self.authority else {"KEY": self.key}
+        )
+        words["HOSTS"] = json.dumps({urlsplit(self.url).hostname: self.address} if self.address else {})
         argv = [str(build.binary(Layout.default().cache, "k6")), "run", "--quiet", "--no-summary"]
         argv += ["--no-usage-report", "--address=", "--log-format=raw", f"--log-output=file={folder}/log"]
         self._k6 = subprocess.Popen(

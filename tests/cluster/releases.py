@@ -54,7 +54,8 @@ class Releases:
     def verify(self, number: int) -> list[Any]:
         """What the release answers at its own address."""
         place, state = hosting(self.home), load(self.home.store, self.name)
-        with Client(place.private_url(state, number), key=place.key(state, number)) as client:
+        url, key, trust = place.private_url(state, number), place.key(state, number), place.trust(state)
+        with Client(url, key=key, trust=trust) as client:
             return labels(client.predict(ROWS))
 
     def promote(self, number: int) -> promote.Promoted:
@@ -72,9 +73,9 @@ class Releases:
         return number
 
     def ask(self, path: str = "/predict", key: str = "") -> Any:
-        """What the endpoint answers where its URL says, and who has this key."""
+        """What the endpoint answers where its URL says to who has this key or token."""
         body = json.dumps({"rows": ROWS}).encode()
-        headers = {"Content-Type": "application/json"} | ({"X-API-Key": key} if key else {})
+        headers = {"Content-Type": "application/json"} | ({"Authorization": f"Bearer {key}"} if key else {})
         request = urllib.request.Request(self.url + path, body, headers)
         with urllib.request.urlopen(request, timeout=10) as answer:
             return json.loads(answer.read())

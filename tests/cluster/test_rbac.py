@@ -17,7 +17,7 @@ WORK = Path(__file__).with_name("work.yaml")
 HERE = ("-n", NAMESPACE)
 KINDS = (
     "jobs,deployments,services,horizontalpodautoscalers,poddisruptionbudgets,networkpolicies,"
-    "httproutes.gateway.networking.k8s.io,leases"
+    "httproutes.gateway.networking.k8s.io,ingresses,leases"
 )
 MINE = ("-l", "tidegate.dev/test=rbac")
 
@@ -51,11 +51,11 @@ def driver(installed: Layout, tmp_path_factory: pytest.TempPathFactory) -> Itera
 
 def test_the_driver_does_what_runs_and_releases_need(driver: Identity) -> None:
     apply = (*HERE, "apply", "--server-side", "--field-manager=tidegate", "-f", "-")
-    assert driver.kubectl(*apply, stdin=WORK.read_text()).count("serverside-applied") == 8
+    assert driver.kubectl(*apply, stdin=WORK.read_text()).count("serverside-applied") == 9
     changed = WORK.read_text().replace("maxReplicas: 1", "maxReplicas: 2")
-    assert driver.kubectl(*apply, stdin=changed).count("serverside-applied") == 8
-    assert len(driver.kubectl(*HERE, "get", KINDS, *MINE, "-o", "name").split()) == 8
-    assert driver.kubectl(*HERE, "delete", KINDS, *MINE).count("deleted") == 8
+    assert driver.kubectl(*apply, stdin=changed).count("serverside-applied") == 9
+    assert len(driver.kubectl(*HERE, "get", KINDS, *MINE, "-o", "name").split()) == 9
+    assert driver.kubectl(*HERE, "delete", KINDS, *MINE).count("deleted") == 9
 
 
 def test_the_driver_sees_pods_their_logs_and_events(driver: Identity) -> None:

@@ -1,6 +1,6 @@
 """Whether this user and the driver have the rights that runs and releases need, as the API server answers."""
 
-from collections.abc import Iterator
+from collections.abc import Iterable, Iterator
 from concurrent.futures import ThreadPoolExecutor
 from typing import Any, NamedTuple
 
@@ -34,12 +34,21 @@ RIGHTS = (
     Right("networking.k8s.io", "networkpolicies", MANAGE),
     Right("coordination.k8s.io", "leases", MANAGE),
 )
-ROUTES = Right("gateway.networking.k8s.io", "httproutes", MANAGE)
+# What leads to endpoints, by the key of a target.
+ENTRANCES = {
+    "gateway": Right("gateway.networking.k8s.io", "httproutes", MANAGE),
+    "ingress": Right("networking.k8s.io", "ingresses", MANAGE),
+}
 
 
-def check_rights(cluster: Cluster, *, routes: bool) -> Iterator[dict[str, Any]]:
-    """One item per resource for this user; one item for the driver's account."""
-    rights = (*RIGHTS, ROUTES) if routes else RIGHTS
+def check_rights(cluster: Cluster, *, entrances: Iterable[str] = ()) -> Iterator[dict[str, Any]]:
+    """One item per resource for this user; one item for the driver's account.
+
+    Args:
+        cluster: the namespace.
+        entrances: keys of the target that are given, `gateway` or `ingress`.
+    """
+    rights = (*RIGHTS, *(ENTRANCES[name] for name in entrances))
     fix = (
         f"have an administrator put you into the group tidegate-users, or: kubectl -n {cluster.namespace} create "
         f"rolebinding NAME --role={DRIVER} --user=YOU"

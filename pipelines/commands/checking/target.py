@@ -13,7 +13,7 @@ from tidegate.infra.cluster.api import Cluster
 from tidegate.infra.cluster.capacity import gateway_problem, gpus, images_on, quota_lines
 from tidegate.infra.cluster.images import NAMES, image
 from tidegate.infra.errors import ClusterError, ForbiddenError, NotFoundError, StoreError
-from tidegate.pipelines.commands.checking.permissions import check_accounts, check_rights
+from tidegate.pipelines.commands.checking.permissions import ENTRANCES, check_accounts, check_rights
 from tidegate.pipelines.commands.checking.pod import check_pod
 from tidegate.pipelines.commands.checking.reachability import check_mlflow, check_store
 from tidegate.pipelines.commands.provenance.signing import MAKE
@@ -22,13 +22,14 @@ from tidegate.pipelines.commands.schedules.scheduler import NAME as SCHEDULER
 from tidegate.pipelines.result import item
 from tidegate.pipelines.signing.keys import current
 from tidegate.pipelines.state.home import Home
-from tidegate.pipelines.state.targets import Gateway, Target
+from tidegate.pipelines.state.targets import Gateway, Ingress, Target
 
 PATIENCE_S = 5.0
 ANSWER_S = 5.0
 MIN_VERSION = (1, 31)  # Jobs' podFailurePolicy and podReplacementPolicy, CronJobs, restricted pods
 APPLY = "kubectl apply -k infra/manifests/overlays/… (an administrator)"
 LABEL = "pod-security.kubernetes.io/enforce"
+DEFAULT_CLASS = "ingressclass.kubernetes.io/is-default-class"
 Item = dict[str, Any]
 
 
@@ -75,7 +76,8 @@ def _cluster_items(target: Target) -> Iterator[Item]:
     if not namespace["ok"]:
         return
     yield _checked("pod security", lambda: _security(cluster))
-    yield from check_rights(cluster, routes=target.gateway is not None)
+    entrances = [name for name in ENTRANCES if getattr(target, name) is not None]
+    yield from check_rights(cluster, entrances=entrances)
     yield _checked("service accounts", lambda: check_accounts(cluster))
     yield _checked("settings", lambda: _settings(cluster, target))
     yield _checked("quota", lambda: _quota(cluster))
@@ -84,7 +86,11 @@ def _cluster_items(target: Target) -> Iterator[Item]:
     if target.gateway is not None:
         gateway = target.gateway
         yield _checked("gateway", lambda: _gateway(target, gateway))
-        yield _gateway_address(gateway)
+        yield _address("gateway", gateway.url, "url")
+    if target.ingress is not None:
+        entrance = target.ingress
+        yield _checked("ingress", lambda: _ingress(cluster, entrance))
+        yield _address("ingress", entrance.url("tidegate-check"), "host")
     yield from check_pod(cluster, target)
 
 
@@ -169,15 +175,34 @@ def _gateway(target: Target, gateway: Gateway) -> Item:
     return item("gateway", not trouble, f"{where}: {trouble}" if trouble else where, fix)
 
 
-def _gateway_address(gateway: Gateway) -> Item:
-    """Any HTTP answer is ok: a gateway answers 404 for a name that it has no route for."""
+def _ingress(cluster: Cluster, ingress: Ingress) -> Item:
+    fix = "correct `ingress.class` in targets.yaml; kubectl get ingressclasses shows them"
+    if ingress.class_name:
+        there = cluster.get("IngressClass", ingress.class_name) is not None
+        detail = f"class {ingress.class_name}"
+        return item(
+            "ingress", there, detail if there else f"there is no IngressClass {ingress.class_name}", fix
+        )
+    marked = [
+        known["metadata"]["name"]
+        for known in cluster.list("IngressClass")
+        if known["metadata"].get("annotations", {}).get(DEFAULT_CLASS) == "true"
+    ]
+    return item(
+        "ingress", bool(marked), f"class {marked[0]}" if marked else "no IngressClass is the default", fix
+    )
+
+
+def _address(name: str, url: str, key: str) -> Item:
+    """Any HTTP answer is ok: 404 is that for a name which has no route."""
+    what = f"{name}'s address"
     try:
-        with urllib.request.urlopen(gateway.url, timeout=ANSWER_S) as answer:
+        with urllib.request.urlopen(url, timeout=ANSWER_S) as answer:
             code = answer.status
     except urllib.error.HTTPError as error:
         code = error.code
     except (OSError, ValueError) as error:
         reason = getattr(error, "reason", error)
-        fix = "correct `gateway.url` in targets.yaml: its address as people use it"
-        return item("gateway's address", False, f"{gateway.url} does not answer: {reason}", fix)
-    return item("gateway's address", True, f"{gateway.url} answers (HTTP {code})")
+        fix = f"correct `{name}.{key}` in targets.yaml: its address as people use it"
+        return item(what, False, f"{url} does not answer: {reason}", fix)
+    return item(what, True, f"{url} answers (HTTP {code})")

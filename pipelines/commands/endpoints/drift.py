@@ -1,19 +1,21 @@
 """The drift that a live endpoint reports, for `endpoints` and `show`."""
 
 import http.client
-import urllib.request
 from typing import Any
+
+from tidegate.serving.deployment.connections import Trust, page_of
 
 TIMEOUT_S = 2.0
 MOVED, MOVING = 0.25, 0.1  # the usual reading of the index, see `monitoring.drift`
 PSI, ROWS, UNSEEN = "tidegate_drift_psi", "tidegate_drift_rows", "tidegate_unseen_values_total"
 
 
-def drift_of(url: str) -> dict[str, Any] | None:
+def drift_of(url: str, trust: Trust | None = None) -> dict[str, Any] | None:
     """The drift of an endpoint, or None where it does not answer or its bundle has no reference.
 
     Args:
         url: the endpoint's base URL.
+        trust: which certificate it shows.
 
     Returns:
         `{"rows", "needed", "status", "features": {name: index}, "predictions": {name: index}, "unseen": {name: rows}}`;
@@ -25,8 +27,7 @@ def drift_of(url: str) -> dict[str, Any] | None:
     from tidegate.serving.monitoring.drift import MIN_ROWS
 
     try:
-        with urllib.request.urlopen(f"{url}/metrics", timeout=TIMEOUT_S) as page:
-            text = page.read().decode()
+        text = page_of(url, "/metrics", TIMEOUT_S, trust)
     except (OSError, http.client.HTTPException):
         return None
     samples = [sample for family in text_string_to_metric_families(text) for sample in family.samples]

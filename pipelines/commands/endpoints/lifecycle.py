@@ -26,7 +26,7 @@ def endpoints(home: Home) -> Result:
         row = release.model_dump(mode="json", include={"run", "bundle", "bento", "runtime", "created"})
         url, live = host.url(state), host.answers(state)
         head: dict[str, Any] = {"name": state.name, "release": release.number, "url": url, "live": live}
-        head["drift"] = drift_of(url) if live else None
+        head["drift"] = drift_of(url, host.trust(state)) if live else None
         releases = [
             {"release": known.number, "run": known.run, "state": known.state} for known in state.releases
         ]

@@ -55,8 +55,11 @@ def _files(home: Home) -> dict[str, str]:
         addresses = (urlsplit(host.url(state)).netloc for state in states)
         return files | {"scrape.yaml": _yaml(scrape_here(addresses))}
     namespace = home.target.namespace
-    objects = "---\n".join(map(_yaml, operator_objects(namespace, groups, board)))
-    return files | {"scrape.yaml": _yaml(scrape_pods(namespace)), "operator.yaml": objects}
+    found = {state.name: host.trust(state) for state in states}
+    known = {name: trust for name, trust in found.items() if trust is not None}
+    trusts = None if home.target.tls is None else known
+    objects = "---\n".join(map(_yaml, operator_objects(namespace, groups, board, trusts)))
+    return files | {"scrape.yaml": _yaml(scrape_pods(namespace, trusts)), "operator.yaml": objects}
 
 
 def _yaml(document: dict[str, Any]) -> str:

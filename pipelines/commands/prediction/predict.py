@@ -131,13 +131,14 @@ def asking(home: Home, name: str, key: str | None) -> Iterator[tuple[Scorer, dic
     Raises:
         UnknownNameError, ClientError: no such endpoint; it does not give its contract.
     """
-    url = name
+    url, trust = name, None
     if "://" not in name:
-        url = hosting(home).url(require_endpoint(home, name))
+        state = require_endpoint(home, name)
+        url, trust = hosting(home).url(state), hosting(home).trust(state)
         ensure_live(home, name)  # after a reboot or `down`
-    with Client(url, key=key) as client:
+    with Client(url, key=key, trust=trust) as client:
         contract = client.contract()
-    ask = EndpointScorer(url, key)
+    ask = EndpointScorer(url, key, trust)
     try:
         yield ask, contract
     finally:

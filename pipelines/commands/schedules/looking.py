@@ -164,7 +164,8 @@ def _drift(home: Home, state: EndpointState) -> float | None:
     if home.target is not None:
         from tidegate.pipelines.hosting.kubernetes import KubernetesHosting  # a home's schedules do without
 
-        return largest_drift(KubernetesHosting(home).addresses(state))
+        place = KubernetesHosting(home)
+        return largest_drift(place.addresses(state), place.trust(state))
     found = None if state.current is None else drift_of(hosting(home).url(state))
     if found is None:
         return None

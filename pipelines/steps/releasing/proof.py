@@ -59,6 +59,7 @@ class Candidate:
         self.name = f"release {number} of {endpoint}"
         self.bundle = open_bundle(fetch_bundle(home, state.release(number).bundle))
         self._url, self._key = place.private_url(state, number), place.key(state, number)
+        self._trust = place.trust(state)
 
     @property
     def probes(self) -> Probes | None:
@@ -67,7 +68,7 @@ class Candidate:
 
     def connect(self) -> Client:
         """A connection to it, with its key where it needs one."""
-        return Client(self._url, key=self._key, proof=True)
+        return Client(self._url, key=self._key, proof=True, trust=self._trust)
 
     def predict(self, columns: Columns) -> list[Any]:
         """Its answers to all rows, as many per request as it takes."""

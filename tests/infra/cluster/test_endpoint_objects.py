@@ -12,11 +12,12 @@ from tidegate.infra.cluster.endpoint_objects import (
     network_policy,
     release_name,
     release_objects,
-    route,
     service,
     stable_service,
 )
 from tidegate.infra.cluster.endpoint_pod import DRAIN_S, PRE_STOP_S
+from tidegate.infra.cluster.entrances import Gateway, IngressRule, ingress, route
+from tidegate.infra.cluster.pods.tls import scheme_of
 
 Object = dict[str, Any]
 
@@ -66,7 +67,11 @@ def test_every_object_can_be_found_by_its_labels() -> None:
         assert labels["app.kubernetes.io/managed-by"] == "tidegate"
         assert (labels["tidegate.dev/endpoint"], labels["tidegate.dev/release"]) == ("digits", "2")
         assert labels["tidegate.dev/run"] == "digits-1a2b3c4d"
-    for obj in (stable_service("digits", "0-2"), route("digits", "g", "n", {"digits-r2": 100})):
+    entrances = (
+        route("digits", Gateway("g", "n"), {"digits-r2": 100}),
+        ingress("digits", IngressRule("h.example")),
+    )
+    for obj in (stable_service(make()), *entrances):
         assert obj["metadata"]["labels"]["tidegate.dev/endpoint"] == "digits"
         assert "tidegate.dev/release" not in obj["metadata"]["labels"]
 
@@ -78,7 +83,7 @@ def test_services_choose_the_pods_they_are_for() -> None:
     def chosen(selector: dict[str, str], among: dict[str, str]) -> bool:
         return selector.items() <= among.items()
 
-    live = stable_service("digits", make().key)["spec"]["selector"]
+    live = stable_service(make())["spec"]["selector"]
     own, canarys = service(make())["spec"]["selector"], service(make(number=3))["spec"]["selector"]
     assert [chosen(live, known) for known in (labels, canary)] == [True, True]  # the canary is in its pool
     assert [chosen(own, known) for known in (labels, canary)] == [True, False]
@@ -135,7 +140,8 @@ def test_there_is_an_autoscaler_only_where_there_is_room() -> None:
 
 
 def test_a_route_takes_the_prefix_away_and_has_the_weights() -> None:
-    rule = route("digits", "gate", "web", {"digits-r1": 90, "digits-r2": 10})["spec"]["rules"][0]
+    gateway = Gateway("gate", "web")
+    rule = route("digits", gateway, {"digits-r1": 90, "digits-r2": 10})["spec"]["rules"][0]
     assert rule["matches"] == [{"path": {"type": "PathPrefix", "value": "/digits"}}]
     assert rule["filters"][0]["urlRewrite"]["path"]["replacePrefixMatch"] == "/"
     assert [(known["name"], known["weight"]) for known in rule["backendRefs"]] == [
@@ -148,3 +154,40 @@ def test_the_policy_opens_one_port_and_nothing_else() -> None:
     spec = network_policy(make())["spec"]
     assert spec["policyTypes"] == ["Ingress"]
     assert spec["ingress"] == [{"ports": [{"protocol": "TCP", "port": 3000}]}]
+
+
+def test_an_ingress_leads_to_the_stable_service() -> None:
+    shared = ingress("digits", IngressRule("models.example", "nginx", {"a/b": "c"}, "models-tls"))
+    assert shared["metadata"]["annotations"] == {"a/b": "c"}
+    assert shared["spec"]["tls"] == [{"hosts": ["models.example"], "secretName": "models-tls"}]
+    (rule,) = shared["spec"]["rules"]
+    (path,) = rule["http"]["paths"]
+    assert (rule["host"], path["path"], path["pathType"]) == ("models.example", "/digits", "Prefix")
+    assert path["backend"] == {"service": {"name": "digits", "port": {"number": 3000}}}
+    own = ingress("digits", IngressRule("{endpoint}.example"))["spec"]
+    assert (own["rules"][0]["host"], own["rules"][0]["http"]["paths"][0]["path"]) == ("digits.example", "/")
+    assert not {"tls", "ingressClassName"} & own.keys()
+    assert "--path-prefix" not in pod_of(deployment(make(), 1))["containers"][0]["command"]
+    command = pod_of(deployment(make(path_prefix="/digits"), 1))["containers"][0]["command"]
+    assert command[-3:-1] == ["--path-prefix", "/digits"]
+
+
+def test_a_server_with_a_certificate_is_asked_over_tls_everywhere() -> None:
+    plain, pod = pod_of(deployment(make(), 1)), pod_of(deployment(make(tls="shown"), 1))
+    server = pod["containers"][0]
+    assert server["command"][-4:] == [
+        "--tls-cert",
+        "/etc/tidegate/tls/tls.crt",
+        "--tls-key",
+        "/etc/tidegate/tls/tls.key",
+    ]
+    for probe in ("startupProbe", "readinessProbe", "livenessProbe"):
+        assert server[probe]["httpGet"]["scheme"] == "HTTPS"
+        assert "scheme" not in plain["containers"][0][probe]["httpGet"]
+    (volume,) = [one for one in pod["volumes"] if one["name"] == "tls"]
+    assert volume["secret"]["secretName"] == "shown"
+    assert [item["key"] for item in volume["secret"]["items"]] == ["tls.crt", "tls.key"]
+    assert [scheme_of({"spec": one}) for one in (plain, pod)] == ["http", "https"]
+    for make_service in (service, stable_service):
+        names = [make_service(make(tls=secret))["spec"]["ports"][0]["name"] for secret in ("", "shown")]
+        assert names == ["http", "https"]

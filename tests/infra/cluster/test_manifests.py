@@ -20,6 +20,7 @@ MANAGED = {
     ("policy", "poddisruptionbudgets"),
     ("networking.k8s.io", "networkpolicies"),
     ("gateway.networking.k8s.io", "httproutes"),
+    ("networking.k8s.io", "ingresses"),
     ("coordination.k8s.io", "leases"),
 }
 READ = {("", "pods"), ("", "pods/log"), ("", "events")}

@@ -15,6 +15,7 @@ import pytest
 import yaml
 from prometheus_client.parser import text_string_to_metric_families
 
+from tests.certificates import Authority
 from tests.conftest import Cli
 from tidegate.infra.testbed.host.errors import PreconditionError
 from tidegate.infra.testbed.host.layout import Layout
@@ -24,6 +25,7 @@ from tidegate.pipelines.experiment.serving import Slo
 from tidegate.pipelines.monitoring.alerts import MIN_FAILED, PROOF_AGE_S, alert_groups
 from tidegate.pipelines.monitoring.dashboard import dashboard
 from tidegate.pipelines.monitoring.scraping import operator_objects, scrape_here, scrape_pods
+from tidegate.serving.deployment.connections import Trust
 from tidegate.serving.monitoring.metrics import Metrics
 
 METRIC = re.compile(r"\b(?:tidegate|process)_[a-z_]+")
@@ -137,6 +139,29 @@ def test_the_operator_finds_the_same() -> None:
     ]  # or the operator's hides ours
 
 
+def test_servers_with_a_certificate_are_scraped_by_its_name() -> None:
+    trusts = {name: Trust("PEM", f"{name}.models.svc") for name in ("digits", "wine")}
+    jobs = scrape_pods("models", trusts)["scrape_configs"]
+    assert [job["job_name"] for job in jobs] == ["tidegate-digits", "tidegate-wine"]
+    for name, job in zip(trusts, jobs, strict=True):
+        assert (job["scheme"], job["tls_config"]) == (
+            "https",
+            {"server_name": f"{name}.models.svc", "ca": "PEM"},
+        )
+        assert f"tidegate.dev/endpoint={name}" in job["kubernetes_sd_configs"][0]["selectors"][0]["label"]
+        assert {"target_label": "job", "replacement": "tidegate"} in job[
+            "relabel_configs"
+        ]  # as the alerts have it
+    *monitors, authority, _, _ = operator_objects("models", alert_groups([], {}, MOVED), dashboard(), trusts)
+    assert authority["data"] == {"ca.crt": "PEM"}
+    for name, monitor in zip(trusts, monitors, strict=True):
+        (place,) = monitor["spec"]["podMetricsEndpoints"]
+        known = {"configMap": {"name": authority["metadata"]["name"], "key": "ca.crt"}}
+        assert place["tlsConfig"] == {"serverName": f"{name}.models.svc", "ca": known}
+        assert monitor["spec"]["selector"]["matchLabels"]["tidegate.dev/endpoint"] == name
+    assert scrape_pods("models", {})["scrape_configs"] == []
+
+
 def test_a_first_failure_is_a_rise() -> None:
     """For Prometheus a series that begins at 1 has not risen."""
     page = Metrics("digits", 1, ["a", "b"]).page().decode()
@@ -223,7 +248,12 @@ def rules(tmp_path: Path) -> Path:
 @pytest.mark.slow  # promtool is built for minutes
 def test_prometheus_reads_what_is_written(rules: Path, tmp_path: Path) -> None:
     assert "SUCCESS" in told_by("check", "rules", rules)
-    for name, document in (("here", scrape_here(["127.0.0.1:3000"])), ("pods", scrape_pods("models"))):
+    secured = scrape_pods("models", {"wine": Trust(Authority().pem.decode(), "wine.models.svc")})
+    for name, document in (
+        ("here", scrape_here(["127.0.0.1:3000"])),
+        ("pods", scrape_pods("models")),
+        ("tls", secured),
+    ):
         path = tmp_path / f"{name}.yaml"
         path.write_text(yaml.safe_dump(document))
         assert "SUCCESS" in told_by("check", "config", "--syntax-only", path)

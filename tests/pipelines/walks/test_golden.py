@@ -99,6 +99,18 @@ TARGETS = {
         },
     },
 }
+# Ways to an endpoint other than a Gateway.
+ENTRANCES: dict[str, dict[str, Any]] = {
+    "ingress": {
+        "ingress": {
+            "class": "nginx",
+            "host": "models.example.com",
+            "annotations": {"nginx.ingress.kubernetes.io/proxy-body-size": "32m"},
+            "tls_secret": "models-tls",
+        }
+    },
+    "tls": {"tls": {"secret": "endpoints-tls", "ca": "-----BEGIN CERTIFICATE-----"}},
+}
 STATES = {
     "plain": EndpointState(name="wine"),
     "identity": EndpointState(name="wine"),
@@ -139,6 +151,22 @@ def test_the_objects_of(
     of_run = what is jobs_of
     objects = jobs_of(target, plan) if of_run else endpoint_objects_of(target, plan, STATES[kind])
     path = GOLDEN / f"{'run' if of_run else 'endpoint'}-{kind}.yaml"
+    text = stable(yaml.dump_all(objects, Dumper=Spelled, sort_keys=False, width=110), plan)
+    if os.environ.get("TIDEGATE_GOLDEN") == "write":
+        path.write_text(text)
+    assert text == path.read_text()
+
+
+@pytest.mark.parametrize("kind", ENTRANCES)
+def test_the_objects_of_an_endpoint_without_a_gateway(kind: str, monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.setenv("TIDEGATE_IMAGE_TAG", "0.1.0-c0de")
+    plan = make_plan(validate(PLAIN, "here"), FACTS)
+    target = Target.model_validate(TARGETS["plain"] | ENTRANCES[kind])
+    assert (
+        Target.model_validate_json(target.model_dump_json(exclude_defaults=True)) == target
+    )  # for its driver
+    objects = endpoint_objects_of(target, plan, STATES["plain"])
+    path = GOLDEN / f"endpoint-{kind}.yaml"
     text = stable(yaml.dump_all(objects, Dumper=Spelled, sort_keys=False, width=110), plan)
     if os.environ.get("TIDEGATE_GOLDEN") == "write":
         path.write_text(text)

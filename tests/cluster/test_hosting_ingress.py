@@ -1,0 +1,99 @@
+"""Endpoints behind an Ingress, with a real controller: releases under load, a canary by replicas, and what is left."""
+
+import json
+import time
+import urllib.error
+from pathlib import Path
+from typing import Any
+
+import pytest
+import yaml
+
+from tidegate.infra.testbed.host.layout import GATEWAY_PORT, Layout
+from tidegate.infra.testbed.running import kubectl
+from tidegate.pipelines.commands.endpoints import lifecycle
+from tidegate.pipelines.experiment.serving import Serving
+from tidegate.pipelines.hosting import hosting
+from tidegate.pipelines.state.home import Home
+from tidegate.pipelines.state.targets import Ingress
+from tidegate.serving.deployment.client import Client
+
+from .conftest import NAMESPACE, Make, wait_for
+from .namespace import left_over
+from .open_loop import OpenLoop
+from .releases import RIGHT, ROWS, labels
+
+pytestmark = pytest.mark.cluster
+RATE = 30.0  # requests a second
+GOLDEN = Path(__file__).parents[1] / "golden"
+
+
+def behind(home: Home, **more: Any) -> Home:
+    """The target with an Ingress in place of its gateway; `localhost` is a name that this machine resolves."""
+    assert home.target is not None
+    rule = Ingress.model_validate({"class": "traefik", "host": "localhost", "port": GATEWAY_PORT, **more})
+    target = home.target.model_copy(update={"gateway": None, "ingress": rule})
+    return Home(home.path.with_name("ingress"), target)
+
+
+def test_releases_change_behind_an_ingress_and_no_request_fails(
+    endpoint: Make, home: Home, layout: Layout
+) -> None:
+    ours = endpoint("entered", behind(home))
+    assert "an Ingress has no weights" in hosting(ours.home).describe(
+        Serving.model_validate({"canary": {"steps": [50, 100], "bake": "3s"}})
+    )
+    first = ours.deploy()
+    assert ours.verify(first) == RIGHT
+    with pytest.raises(urllib.error.HTTPError, match="404"):
+        ours.ask()  # it is verified, and has no traffic yet
+    assert ours.promote(first).url == f"http://localhost:{GATEWAY_PORT}/entered"
+    wait_for("the Ingress", lambda: answers(ours), 20)
+    assert labels(ours.ask()["predictions"]) == RIGHT
+    with Client(ours.url) as client:
+        assert client.ready()
+        assert client.contract()["task"] == "classification"  # every path is below it
+    plan = {"canary": {"steps": [50, 100], "bake": "3s"}, "slo": {"p99_ms": 500, "error_rate": 0.001}}
+    with OpenLoop(ours.url, ROWS, RATE) as load_:
+        second = ours.deploy(**plan)
+        outputs = ours.promote(second)
+        time.sleep(2)
+        lifecycle.rollback(ours.home, "entered", None)
+        changed = time.time()
+        time.sleep(3)
+    assert load_.failures == []
+    assert [stage.weight for stage in outputs.canary] == [50, 100]
+    assert load_.releases(changed + 1) == {first}
+    lifecycle.delete_endpoint(ours.home, "entered")
+    assert left_over(layout, NAMESPACE, "entered") == []
+
+
+def answers(ours: Any) -> bool:
+    try:
+        return bool(ours.ask())
+    except urllib.error.HTTPError:
+        return False
+
+
+def test_a_gateways_route_goes_when_a_target_has_an_ingress(
+    endpoint: Make, home: Home, layout: Layout
+) -> None:
+    ours = endpoint("moved")
+    ours.release()
+    assert "httproute.gateway.networking.k8s.io/moved" in left_over(layout, NAMESPACE, "moved")
+    ours.home = behind(home, host="{endpoint}.localhost")
+    ours.release()
+    left = left_over(layout, NAMESPACE, "moved")
+    assert "ingress.networking.k8s.io/moved" in left
+    assert "httproute.gateway.networking.k8s.io/moved" not in left
+
+
+@pytest.mark.parametrize("kind", ["ingress", "tls"])
+def test_the_api_server_takes_what_is_shown(home: Home, layout: Layout, kind: str) -> None:
+    assert home.target is not None
+    objects = [*yaml.safe_load_all((GOLDEN / f"endpoint-{kind}.yaml").read_text())]
+    text = json.dumps({"apiVersion": "v1", "kind": "List", "items": objects})
+    words = ("apply", "--dry-run=server", "--validate=strict", "-n", NAMESPACE, "-f", "-", "-o", "name")
+    names = kubectl(layout, *words, stdin=text).split()
+    assert len(names) == len(objects)
+    assert ("ingress.networking.k8s.io/wine" in names) == (kind == "ingress")
