@@ -18,6 +18,7 @@ ASKED = 'route!~"/livez|/readyz|/metrics"'
 REQUESTS, FAILED, OVERLOADED = "tidegate_requests_total", 'code=~"5.."', 'type="overloaded"'
 # Golden rows are answered each hour.
 PROOF_AGE_S = 2 * 3600
+CERTIFICATE_S = 7 * 86400  # cert-manager renews long before
 
 
 @dataclass(frozen=True)
@@ -139,6 +140,14 @@ def _for_all(moved: float) -> list[Alert]:
             f"the {{{{ $labels.kind }}}} {{{{ $labels.name }}}} of {whose} has moved from the training rows (PSI "
             "{{ $value | humanize }})",
             "look at what is asked, and train on newer rows",
+        ),
+        Alert(
+            "TidegateCertificateEnds",
+            f"min by (endpoint) (tidegate_certificate_end_timestamp_seconds) - time() < {CERTIFICATE_S}",
+            "1h",
+            "critical",
+            f"the certificate of {whose} ends in {{{{ $value | humanizeDuration }}}}, and no newer one is shown",
+            f"renew the Secret that `tls` of the target names; {logs}, also why a new one was not taken",
         ),
         Alert(
             "TidegateProcessesRestart",

@@ -55,6 +55,8 @@ class Dispatcher:
             "ready": lambda: float(is_ready()),
             "unwatched_requests": lambda: 0 if self._observer_queue is None else self._observer_queue.dropped,
         }
+        if settings.certificate is not None:
+            engine.metrics.gauges["certificate_end_timestamp_seconds"] = settings.certificate.end
 
     def stop(self) -> None:
         """End the threads."""

@@ -50,7 +50,7 @@ class Certificate:
         self._files = (certificate, key)
         self._lock = threading.Lock()  # gRPC's handshakes are in threads of its own
         self._checked, self._stamp = time.monotonic(), self._stat()
-        self._pem, self.context = self._read()
+        self._pem, self.context, self._end = self._read()
         # Not `load_cert_chain` again on one context: that keeps an old pair beside a new one of another kind of key.
         self._newest = self.context
         self.context.sni_callback = self._choose
@@ -60,6 +60,11 @@ class Certificate:
         with self._lock:
             self._reread()
             return self._pem
+
+    def end(self) -> float:
+        """Until when the newest certificate is valid, in seconds since 1970."""
+        self.newest()
+        return self._end.timestamp()
 
     def _choose(self, connection: ssl.SSLObject, name: str | None, context: ssl.SSLContext) -> None:
         """At each handshake, whether or not its client says a name."""
@@ -74,14 +79,14 @@ class Certificate:
         if stamp == self._stamp:
             return
         try:
-            self._pem, self._newest = self._read()
+            self._pem, self._newest, self._end = self._read()
         except ServerError as error:  # half written, or deleted: it is read again
             LOG.warning("%s; the certificate known before is shown", error)
             return
         self._stamp = stamp
-        LOG.warning("a new certificate is shown, valid until %s", _end_of(self._pem))
+        LOG.warning("a new certificate is shown, valid until %s UTC", f"{self._end:%Y-%m-%d %H:%M}")
 
-    def _read(self) -> tuple[Pem, ssl.SSLContext]:
+    def _read(self) -> tuple[Pem, ssl.SSLContext, datetime.datetime]:
         where = " and ".join(map(str, self._files))
         try:
             pem = Pem(*(file.read_bytes() for file in self._files))
@@ -96,7 +101,7 @@ class Certificate:
                 f"the certificate in {self._files[0]} is valid from {begin:%Y-%m-%d %H:%M} to {end:%Y-%m-%d %H:%M} "
                 "UTC; expected one that is valid now; renew it"
             )
-        return pem, context
+        return pem, context, end
 
     def _stat(self) -> tuple[object, ...]:
         return tuple(map(file_stamp, self._files))
@@ -116,10 +121,6 @@ def _times_of(pem: Pem) -> tuple[datetime.datetime, datetime.datetime]:
     """From when to when the certificate is valid; raises ValueError."""
     found = x509.load_pem_x509_certificate(pem.certificate)
     return found.not_valid_before_utc, found.not_valid_after_utc
-
-
-def _end_of(pem: Pem) -> str:
-    return f"{_times_of(pem)[1]:%Y-%m-%d %H:%M} UTC"
 
 
 def _problem(error: OSError) -> str:

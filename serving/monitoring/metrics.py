@@ -229,6 +229,7 @@ GAUGES = {
     "proof_timestamp_seconds": "When the golden rows were last answered right",
     "proof_rows": "Golden rows of a proof",
     "proof_share": "Largest difference of the last proof, as a share of what is allowed",
+    "certificate_end_timestamp_seconds": "Until when the certificate that is shown is valid",
     "unwatched_requests": "Answered requests that drift does not know of, because its queue was full",
 }
 
@@ -237,6 +238,7 @@ TOGETHER: dict[str, Callable[[Iterable[float]], float]] = {
     "ready": max,
     "proof_timestamp_seconds": min,
     "proof_rows": min,
+    "certificate_end_timestamp_seconds": min,
     "proof_share": max,
 }
 

@@ -11,6 +11,7 @@ import yaml
 
 from tidegate.infra.testbed.host.layout import GATEWAY_PORT, Layout
 from tidegate.infra.testbed.running import kubectl
+from tidegate.pipelines.commands.checking.target import check_target
 from tidegate.pipelines.commands.endpoints import lifecycle
 from tidegate.pipelines.experiment.serving import Serving
 from tidegate.pipelines.hosting import hosting
@@ -86,6 +87,24 @@ def test_a_gateways_route_goes_when_a_target_has_an_ingress(
     left = left_over(layout, NAMESPACE, "moved")
     assert "ingress.networking.k8s.io/moved" in left
     assert "httproute.gateway.networking.k8s.io/moved" not in left
+
+
+def test_a_target_with_an_ingress_is_checked(home: Home) -> None:
+    found = {}
+    for rule in ({}, {"class": "nothing"}, {"class": ""}, {"port": 1}):
+        items = {one["name"]: one for one in check_target(behind(home, **rule))}
+        assert "right: ingresses" in items
+        found[str(rule)] = [
+            items["ingress"]["ok"],
+            items["ingress's address"]["ok"],
+            items["ingress"]["detail"],
+        ]
+    assert found == {
+        "{}": [True, True, "class traefik"],
+        "{'class': 'nothing'}": [False, True, "there is no IngressClass nothing"],
+        "{'class': ''}": [False, True, "no IngressClass is the default"],
+        "{'port': 1}": [True, False, "class traefik"],
+    }
 
 
 @pytest.mark.parametrize("kind", ["ingress", "tls"])

@@ -13,8 +13,8 @@ from .conftest import NAMESPACE, Make, wait_for
 from .open_loop import OpenLoop
 from .releases import RIGHT, ROWS, Releases
 
-pytestmark = [pytest.mark.cluster, pytest.mark.slow]  # a node looks at its Secrets every minute or so
-RATE = 30.0  # requests a second
+pytestmark = pytest.mark.cluster
+RATE = 20.0  # requests a second
 
 
 def keep_keys(layout: Layout, *lines: str) -> None:

@@ -141,6 +141,7 @@ def test_a_wrong_certificate_is_told_before_the_old_release_loses_traffic(
     for name, issued, words in (
         ("expired", authority.issue(WILDCARD, valid=-DAY), "expected one that is valid now; renew it"),
         ("torn", good._replace(key=authority.issue(WILDCARD).key), "does not belong to the key there"),
+        ("halved", good._replace(key=b""), "cannot be read"),
         ("missing", None, 'secret "missing" not found'),
     ):
         if issued is not None:
@@ -157,3 +158,24 @@ def test_a_wrong_certificate_is_told_before_the_old_release_loses_traffic(
         candidate.predict({"x": [0.5], "y": [0.5]})
     state = load(secured.home.store, "careful")
     assert (state.current, hosting(secured.home).answers(state)) == (first, True)
+
+
+def test_a_target_that_gets_a_certificate_keeps_its_clients_until_the_release_is_proved(
+    endpoint: Make, secured: Secured, home: Home, capsys: pytest.CaptureFixture[str]
+) -> None:
+    """One Service cannot speak both, so that there is no canary; the first release over TLS is ready before it."""
+    assert home.target is not None
+    ours = endpoint(
+        "turned", Home(home.path.with_name("open"), home.target.model_copy(update={"gateway": None}))
+    )
+    first = ours.release()
+    address = service_address(secured.layout, "turned")
+    ours.home = secured.home
+    number = ours.deploy(canary={"steps": [50, 100], "bake": "3s"})
+    with Client(f"http://{address}:3000") as client:
+        assert next(client.responses(ROWS))["release"] == first
+    assert ours.promote(number).canary == ()
+    assert "no canary: turned-r1 and turned-r2 speak http and https" in capsys.readouterr().out
+    trust = hosting(secured.home).trust(load(secured.home.store, "turned"))
+    with Client(f"https://{address}:3000", trust=trust) as client:
+        assert next(client.responses(ROWS))["release"] == number

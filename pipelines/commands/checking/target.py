@@ -91,7 +91,7 @@ def _cluster_items(target: Target) -> Iterator[Item]:
         entrance = target.ingress
         yield _checked("ingress", lambda: _ingress(cluster, entrance))
         yield _address("ingress", entrance.url("tidegate-check"), "host")
-    yield from check_pod(cluster, target)
+    yield from check_pod(cluster, target, () if target.tls is None else [target.tls.secret])
 
 
 def _checked(name: str, check: Callable[[], Item]) -> Item:

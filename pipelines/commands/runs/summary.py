@@ -34,14 +34,20 @@ def mlflow_url(home: Home, run: str) -> str | None:
 
 
 def curl_for(home: Home, state: EndpointState, number: int) -> str:
-    """A curl command that the endpoint answers, with a held-out row of the release's own bundle."""
+    """A curl command that the endpoint answers, with a held-out row of the release's own bundle.
+
+    Where the target names an authority, it is the file `ca.crt` of whoever asks.
+    """
     bundle = open_bundle(fetch_bundle(home, state.release(number).bundle))
     body = json.dumps({"rows": bundle.sample[:1]}, separators=(",", ":"), ensure_ascii=False)
     quoted = body.replace("'", "'\\''")
     needs_key = Serving.model_validate(state.release(number).serving).guarded
     headers = "-H 'Content-Type: application/json'"
     headers += f' -H "Authorization: Bearer ${API_KEY}"' if needs_key else ""
-    return f"curl -sS {hosting(home).url(state)}/predict {headers} -d '{quoted}'"
+    place = hosting(home)
+    trust = place.trust(state)
+    headers += " --cacert ca.crt" if trust is not None and trust.authority else ""
+    return f"curl -sS {place.url(state)}/predict {headers} -d '{quoted}'"
 
 
 def run_result(home: Home, folder: RunFolder) -> Result:

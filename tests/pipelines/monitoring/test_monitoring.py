@@ -62,7 +62,9 @@ def on(page: str) -> tuple[set[str], set[str]]:
 def counted() -> str:
     """The page of an endpoint where all that can happen has happened."""
     metrics = Metrics("digits", 1, ["a", "b"])
-    metrics.gauges = {name: lambda: 1.0 for name in ("ready", "in_flight", "queued")}
+    metrics.gauges = {
+        name: lambda: 1.0 for name in ("ready", "in_flight", "queued", "certificate_end_timestamp_seconds")
+    }
     metrics.proof = {"proof_timestamp_seconds": 1.0, "proof_share": 0.1, "proof_rows": 3.0}
     metrics.count("/predict", 200)
     metrics.failed("overloaded")
@@ -204,6 +206,7 @@ FIRES: dict[str, tuple[list[dict[str, str]], str]] = {
     "TidegateOverloaded": ([series("tidegate_errors_total", "0+9x30", type="overloaded")], "25m"),
     "TidegateWrongAnswers": ([series("tidegate_proofs_total", "0x5 1x20", result="failed")], "8m"),
     "TidegateNotProved": ([series("tidegate_proof_timestamp_seconds", "0x200")], "140m"),
+    "TidegateCertificateEnds": ([series("tidegate_certificate_end_timestamp_seconds", "600000x90")], "65m"),
     "TidegateDrift": ([series("tidegate_drift_psi", "0.3x90", kind="feature", name="age")], "65m"),
     "TidegateSloErrors": (
         [
@@ -231,6 +234,7 @@ QUIET = [
     series("tidegate_proofs_total", "1x59 2x59 3x82", result="passed"),
     series("tidegate_proof_timestamp_seconds", "0x59 3600x59 7200x82"),
     series("tidegate_drift_psi", "0.2x200", kind="feature", name="age"),
+    series("tidegate_certificate_end_timestamp_seconds", "700000x200"),
     series("tidegate_request_seconds_bucket", "0+100x200", le="0.025"),
     series("tidegate_request_seconds_bucket", "0+100x200", le="+Inf"),
 ]

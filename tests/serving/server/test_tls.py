@@ -18,7 +18,7 @@ from cryptography import x509
 from tests.certificates import DAY, Authority, Issued
 from tests.serving.conftest import Running
 from tidegate.serving.deployment.client import Client
-from tidegate.serving.deployment.connections import Trust
+from tidegate.serving.deployment.connections import Trust, page_of
 from tidegate.serving.errors import ClientError, ServerError
 from tidegate.serving.grpc_v2.messages import CLASSES, SERVICE
 from tidegate.serving.http.tls import CHECK, Certificate
@@ -96,7 +96,10 @@ class Load:
 def test_a_new_certificate_is_shown_without_a_failed_request(
     serve: Callable[..., Running], images: Path, tmp_path: Path, authority: Authority, processes: int
 ) -> None:
-    old, new = authority.issue(NAME, rsa_key=True), authority.issue(NAME)  # another kind of key too
+    old, new = (
+        authority.issue(NAME, rsa_key=True),
+        authority.issue(NAME, valid=9 * DAY),
+    )  # another kind of key
     server = serve(images, *arguments(old, tmp_path), "--processes", str(processes))
     with Load(server.port, authority) as load:
         assert shown(server.port, authority) == shown(server.port, authority, None) == old.serial
@@ -113,6 +116,12 @@ def test_a_new_certificate_is_shown_without_a_failed_request(
         }
     assert load.failures == []
     assert load.answers > 50
+    page = page_of(f"https://127.0.0.1:{server.port}", "/metrics", 10, Trust(authority.pem.decode(), NAME))
+    (line,) = [
+        line for line in page.splitlines() if line.startswith("tidegate_certificate_end_timestamp_seconds{")
+    ]
+    end = x509.load_pem_x509_certificate(new.certificate).not_valid_after_utc
+    assert float(line.rpartition(" ")[2]) == end.timestamp()
 
 
 def test_the_client_checks_the_certificate(
@@ -158,6 +167,21 @@ def test_grpc_shows_the_newest_certificate(
     time.sleep(CHECK + 0.2)
     assert shown(free_port, authority, "localhost") == new.serial
     assert live()
+
+
+def test_a_client_that_does_not_shake_hands_is_let_go(
+    serve: Callable[..., Running], images: Path, tmp_path: Path, authority: Authority
+) -> None:
+    issued = authority.issue(NAME)
+    server = serve(images, *arguments(issued, tmp_path), "--receive-seconds", "1")
+    silent = [socket.create_connection(("127.0.0.1", server.port), 20) for _ in range(40)]
+    try:
+        silent[0].sendall(b"GET / HTTP/1.1\r\n\r\n")  # not even TLS
+        assert shown(server.port, authority) == issued.serial  # others are answered meanwhile
+        assert {one.recv(100)[1:2] for one in silent} <= {b"", b"\x03"}  # an end, or TLS's alert
+    finally:
+        for one in silent:
+            one.close()
 
 
 @pytest.mark.parametrize(
