@@ -10,6 +10,7 @@ ServingError
 ├── StoppedWritingError    nobody reads a text any more that is being written
 ├── ParityError            the served model could not be compared with the trained one
 ├── ProofError             a replica does not answer its golden rows as the trained model did
+├── RecordingError         recorded rows, or their key, cannot be read or written
 ├── BentoError             the bento could not be built
 ├── ReleaseError           the release does not exist, or there is none to go back to
 ├── ServerError            a server process could not carry out a command
@@ -107,6 +108,10 @@ class ProofError(ServingError):
     def __init__(self, message: str, *, wrong: bool = True) -> None:
         self.wrong = wrong
         super().__init__(message)
+
+
+class RecordingError(ServingError):
+    """Recorded rows, or the key that encrypts them, cannot be read or written."""
 
 
 class BentoError(ServingError):

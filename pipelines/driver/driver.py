@@ -22,7 +22,7 @@ from tidegate.pipelines.driver.notifications import Teller
 from tidegate.pipelines.driver.progress import Progress
 from tidegate.pipelines.driver.scheduler import run_plan
 from tidegate.pipelines.driver.search_notes import search_notes
-from tidegate.pipelines.driver.step_texts import step_summary, told
+from tidegate.pipelines.driver.step_texts import against_replay, step_summary, told
 from tidegate.pipelines.driver.waiting import NotApprovedError, require_approval
 from tidegate.pipelines.errors import CancelledError, RefusedError, StepError, error_message
 from tidegate.pipelines.executors.base import Executor, step_environment
@@ -125,6 +125,7 @@ class Driver:
         except NotApprovedError as error:
             self._wait(error)
         except RefusedError as error:
+            self._abandon(plan)
             problem = record_refused(self._home, self._record.run, error)
             if problem:
                 self._progress.say(f"warning: {problem}")
@@ -199,6 +200,9 @@ class Driver:
         self._teller.learn(record.step, outputs)
         if record.step == "select" and outputs["refused"]:
             raise RefusedError("; ".join(outputs["refused"]))
+        against = against_replay(record, outputs)
+        if against:
+            raise RefusedError("; ".join(against))
         if record.step == "package" and self._plan is not None:
             require_approval(self._home, self._plan, record.key)
 

@@ -14,6 +14,7 @@ from tidegate.pipelines.planning.step import candidate_step
 from tidegate.pipelines.state.home import Home
 from tidegate.pipelines.step_types.package import nearness
 from tidegate.pipelines.step_types.prepare import Prepared
+from tidegate.pipelines.step_types.replay import Replayed
 from tidegate.pipelines.steps.trials.trial_log import log_datasets, parameters, undefined_tags, version_tags
 
 # Stands for the value of a searched key before there is one.
@@ -95,6 +96,12 @@ class RunLog:
             self.set_tags(**tags, **({"runtime_reason": outputs["reason"]} if outputs["reason"] else {}))
             near = nearness(outputs["parity"], outputs.get("proof", "training"))
             self._add_note(f"Bento `{outputs['bento']}`, served by {outputs['runtime']}, {near}")
+        elif step == "verify" and outputs.get("replay"):
+            replay = Replayed.model_validate(outputs["replay"])
+            self._add_note(replay.summary)
+            if replay.metrics:
+                values = {**replay.metrics, "replay_rows": replay.rows}
+                self._spool.write("metrics", f"replay-{sorted(values.items())}", step=0, values=values)
         elif step == "promote":
             self.set_tags(release=outputs["release"], url=outputs["url"])
             for stage in outputs.get("canary", ()):

@@ -4,6 +4,7 @@ from typing import Any
 
 from tidegate.pipelines.planning.step import TRIALS
 from tidegate.pipelines.state.home import StepRecord
+from tidegate.pipelines.step_types.replay import Replayed
 from tidegate.pipelines.step_types.train import pruned_text
 
 
@@ -13,7 +14,13 @@ def told(record: StepRecord, outputs: dict[str, Any] | None) -> list[str]:
         return [f"warning: {sentence}" for sentence in outputs["summary"].get("warnings", [])]
     if record.step == "select" and outputs is not None and "error" not in outputs:
         return [f"refused: {reason}" for reason in outputs["refused"]]
-    return []
+    return [f"refused: {reason}" for reason in against_replay(record, outputs or {})]
+
+
+def against_replay(record: StepRecord, outputs: dict[str, Any]) -> list[str]:
+    """Why the gate refuses a release after it answered recorded requests; none where it did, or was not asked."""
+    replay = outputs.get("replay") if record.step == "verify" else None
+    return list(replay["against"]) if replay else []
 
 
 def step_summary(record: StepRecord, outputs: dict[str, Any] | None) -> str:
@@ -36,6 +43,8 @@ def step_summary(record: StepRecord, outputs: dict[str, Any] | None) -> str:
     if record.step == "package":
         near = "unproved" if outputs["parity"] is None else f"parity {outputs['parity']:.2g}"
         return f"{outputs['runtime']}, {near}, bento {outputs['bento']}"
+    if record.step == "verify" and outputs.get("replay"):
+        return Replayed.model_validate(outputs["replay"]).summary
     if record.step in ("deploy", "promote"):
         return f"release {outputs['release']}"
     return ""

@@ -18,7 +18,10 @@ SHARES = (  # from 0 to 1
     *("accuracy", "f1", "auc", "map50", "map", "ece"),
     *("precision", "recall", "balanced_accuracy", "pr_auc"),
     *("f1_micro", "subset_accuracy", "hamming", "mean_iou", "alarms"),
+    "replay_agreement",
 )
+# Measured when a release answers what the live one recorded, before it gets traffic.
+REPLAYED = ("replay_agreement", "replay_p99")
 # What follows the name of one of several outputs.
 OF_OUTPUT = tuple(f"_{name}" for task, names in METRICS.items() if task != "multioutput" for name in names)
 CONFIDENCE = 0.95
@@ -56,6 +59,11 @@ class Criterion(Part):
                 else "only test_ metrics are compared"
             )
             yield f"confidence is of the comparison with the champion, and there is none, because {why}; leave it out"
+        if self.metric in REPLAYED and self.minimum is None and self.maximum is None:
+            yield (
+                f"{self.metric} is measured against what the live release answered, and has no limit here; expected "
+                "minimum or maximum; add one"
+            )
 
 
 def _kind_of_entry(value: Any) -> str:
@@ -96,8 +104,15 @@ def criteria(gate: Gate) -> list[Criterion]:
 
 
 def compared_by(gate: Gate) -> Gate:
-    """What a step compares; it asks nobody."""
-    return gate if isinstance(gate, str) else list(criteria(gate))
+    """What is compared when the winner is chosen; it asks nobody."""
+    if isinstance(gate, str):
+        return gate
+    return [criterion for criterion in criteria(gate) if criterion.metric not in REPLAYED]
+
+
+def replayed_by(gate: Gate) -> list[Criterion]:
+    """What a release must meet when it answers recorded requests."""
+    return [criterion for criterion in criteria(gate) if criterion.metric in REPLAYED]
 
 
 def criteria_for(gate: Gate, task: str) -> list[Criterion]:
@@ -120,7 +135,8 @@ def check_name(metric: str, task: str | None, own: Sequence[str] = ()) -> None:
         ExperimentError: naming the nearest known metric.
     """
     names = [name for kind in ([task] if task else METRICS) for name in METRICS[kind]]
-    known = [_metric(split, name) for split in SPLITS for name in dict.fromkeys([*names, *own])] + [EPSILON]
+    known = [_metric(split, name) for split in SPLITS for name in dict.fromkeys([*names, *own])]
+    known += [EPSILON, *REPLAYED]
     of_column = task in (None, "regression") and metric.startswith(
         tuple(f"{split}{name}_" for split in SPLITS for name in METRICS["regression"])
     )

@@ -10,6 +10,7 @@ from tidegate.models.decoding.settings import Decoding, DecodingSettings, Detect
 from tidegate.pipelines.experiment.part import MEMORY, Duration, Name, Part, as_list
 from tidegate.serving.http.rates import RateLimit
 from tidegate.serving.http.tokens.settings import Jwt, repeated
+from tidegate.serving.recording.settings import Record
 
 
 class Replicas(Part):
@@ -89,6 +90,11 @@ class Serving(Part):
         None,
         description="requests that each key, or each `sub` of an issuer, may send to a replica; any number when not "
         "given",
+    )
+    record: Record | None = Field(
+        None,
+        description="requests that are kept with their answers, encrypted, on this machine; the next release answers "
+        "them before it gets traffic; none when not given",
     )
     keep: int | None = Field(
         None,

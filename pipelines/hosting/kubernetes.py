@@ -44,8 +44,15 @@ class KubernetesHosting:
         return self._home.cluster
 
     def check(self, state: EndpointState, serving: Serving) -> None:
-        """Refuse a name that no Service may have, or that is already used in the namespace."""
-        del serving
+        """Refuse a name that no Service may have, or that is already used in the namespace, and recording.
+
+        A pod of an endpoint has no right to the store, where its requests would have to go.
+        """
+        if serving.record is not None:
+            raise UsageError(
+                "serving.record: requests are kept by endpoints on this machine, and the target is a cluster, where an "
+                "endpoint's pods may write nothing; expected no serving.record; leave it out for this target"
+            )
         name, fix = state.name, "choose another with serving.endpoint"
         if not name[0].isalpha():
             raise UsageError(

@@ -17,6 +17,7 @@ from tidegate.pipelines.experiment.serving import Serving
 from tidegate.pipelines.hosting.base import Live
 from tidegate.pipelines.hosting.own_key import OWN_KEY, key_in_file, line_of
 from tidegate.pipelines.hosting.secret_files import check_issuers, check_secret, secrets_of
+from tidegate.pipelines.recordings.places import check_key, record_to
 from tidegate.pipelines.signing.folders import trusted_folder
 from tidegate.pipelines.state.home import Home, RunFolder
 from tidegate.pipelines.state.ports import HOST, check_port, choose_port, port_is_free
@@ -62,6 +63,8 @@ class LocalHosting:
             path = self._keys(serving.keys)
             check_secret(path, f"serving.keys: {serving.keys}", partial(read_keys, path))
         check_issuers(self._home, serving.jwt, "serving.jwt")
+        if serving.record is not None:
+            check_key(self._home)
 
     def describe(self, serving: Serving) -> str:
         """One server takes over the port from the previous one."""
@@ -143,6 +146,7 @@ class LocalHosting:
                 keys=keys,
                 jwt=serving.issuers,
                 rate_limit=serving.limit,
+                record=record_to(self._home, state.name, serving),
             ),
             log=log,
             cwd=self._home.path,

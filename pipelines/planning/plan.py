@@ -4,7 +4,7 @@ from dataclasses import dataclass, field
 from typing import Any, Literal
 
 from tidegate.models.config.own_metrics import higher_is_better, own_metrics
-from tidegate.pipelines.experiment.gate import compared_by
+from tidegate.pipelines.experiment.gate import compared_by, replayed_by
 from tidegate.pipelines.experiment.spec import Experiment
 from tidegate.pipelines.planning.candidates import import_step, trial_steps
 from tidegate.pipelines.planning.identity import (
@@ -192,11 +192,11 @@ def _release(
         ),
         after=(package.id,),
     )
-    release = places_in(deploy.id, Deployed).release
+    release, replayed = places_in(deploy.id, Deployed).release, replayed_by(experiment.gate)
     verify = make_step(
         "verify",
         facts,
-        [deploy.key],
+        [deploy.key, *(criterion.model_dump(mode="json") for criterion in replayed)],
         lambda: VerifyInputs(
             endpoint=endpoint,
             release=release,
@@ -204,6 +204,7 @@ def _release(
             winner=selected.winner,
             prepared=prepared,
             code=code_inputs(experiment, facts),
+            replayed_by=replayed,
         ),
         after=(deploy.id,),
     )

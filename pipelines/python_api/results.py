@@ -62,6 +62,7 @@ class RunResult(Document):
         metrics: of the winner, flat.
         endpoint: the endpoint's base URL; None while nothing is live there.
         release: the number of its release; None where it was not released.
+        replay: how the release answered what the live one had recorded; None where nothing was.
         parity: the largest difference between the served and the trained model's answers to held-out rows.
         proof: what the served model was compared with: training, answers that were given, or none.
         curl: a command that the endpoint answers.
@@ -83,6 +84,7 @@ class RunResult(Document):
     synced: bool = False
     endpoint: str | None = None
     release: int | None = None
+    replay: dict[str, Any] | None = None
     canary: list[dict[str, Any]] = []
     live_release: int | None = None
     runtime: str | None = None

@@ -3,6 +3,9 @@
 No step reads the outputs of `verify` and `promote`; they are defined with those steps.
 """
 
+from pydantic import Field
+
+from tidegate.pipelines.experiment.gate import Criterion
 from tidegate.pipelines.experiment.serving import Serving
 from tidegate.pipelines.step_types.base import Later, StepPart
 from tidegate.pipelines.step_types.code import CodedInputs
@@ -29,13 +32,14 @@ class Deployed(StepPart):
 
 
 class VerifyInputs(CodedInputs):
-    """The release, and the expected answers."""
+    """The release, the expected answers, and what the gate asks of answers to recorded requests."""
 
     endpoint: str
     release: Later[int]
     packaged: Later[Packaged]
     winner: Later[Trained]
     prepared: Later[Prepared]
+    replayed_by: list[Criterion] = Field(default_factory=list)
 
 
 class PromoteInputs(StepPart):

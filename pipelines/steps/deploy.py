@@ -6,6 +6,7 @@ from tidegate.pipelines.step_types.release import Deployed, DeployInputs
 from tidegate.pipelines.steps.context import StepContext
 from tidegate.pipelines.steps.releasing.deployment import deploy
 from tidegate.serving.bundle.bundle import open_bundle
+from tidegate.serving.recording.settings import check_drop
 
 
 def run(inputs: DeployInputs, context: StepContext) -> Deployed:
@@ -14,9 +15,12 @@ def run(inputs: DeployInputs, context: StepContext) -> Deployed:
     Raises:
         PortTakenError: another program listens on the endpoint's port.
         ServerStartError: the servers did not become ready.
+        RecordingError: the model has no input that is to be dropped.
     """
     home, packaged = context.home, inputs.packaged
     bundle = open_bundle(fetch_bundle(home, packaged.bundle))
+    if inputs.serving.record is not None:
+        check_drop(inputs.serving.record, (field.name for field in bundle.contract.inputs))
     state, release = deploy(
         home,
         inputs.endpoint,

@@ -21,17 +21,25 @@ from tidegate.pipelines.steps.releasing.proof import (
     verify_probes,
     verify_texts,
 )
+from tidegate.pipelines.steps.releasing.replay import replay
 from tidegate.serving.contract.answers import numbers_of, told_of
 from tidegate.serving.inference.predictor import sample_rows
 
 
 def run(inputs: VerifyInputs, context: StepContext) -> Verified:
-    """Request predictions and compare them.
+    """Request predictions and compare them; then let it answer what the live release recorded.
 
     Raises:
         PipelineError: an answer differs by more than the bundle's tolerance; the release gets no traffic.
         ClientError: the server rejected a row or did not answer.
+        RecordingError: recorded rows cannot be read.
     """
+    verified = _verified(inputs, context)
+    found = replay(context.home, inputs.endpoint, inputs.release, inputs.replayed_by)
+    return verified.model_copy(update={"replay": found})
+
+
+def _verified(inputs: VerifyInputs, context: StepContext) -> Verified:
     schema, transforms = read_contract(inputs.prepared, context.store)
     columns = load_columns(context.store.fetch(inputs.prepared.test))
     columns = {field.name: columns[field.name] for field in schema.inputs}

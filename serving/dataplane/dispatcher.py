@@ -47,6 +47,9 @@ class Dispatcher:
         self._observer_queue = None if engine.observer is None else ObserverQueue(engine.observer)
         if self._observer_queue is not None:
             self._observer_queue.start()
+        self._recorder = engine.recorder
+        if self._recorder is not None:
+            self._recorder.start()
         engine.metrics.limits_callers = settings.access is not None and settings.access.limiter is not None
         engine.metrics.gauges = {
             "in_flight": lambda: admission.in_flight,
@@ -65,6 +68,8 @@ class Dispatcher:
             self._explaining.shutdown(wait=False)
         if self._observer_queue is not None:
             self._observer_queue.stop()
+        if self._recorder is not None:
+            self._recorder.stop()
 
     async def answer(self, dialect: Dialect, body: bytes, headers: Headers) -> Response:
         """Answer an admitted request: in the event loop where that is quick, else in a thread.
@@ -111,7 +116,7 @@ class Dispatcher:
             pairs: the response's own headers, the request's id first.
             began: when the request arrived, by `time.perf_counter`.
             caller: who sent it, where that is known.
-            proof: its rows are held-out ones that check a release; drift does not count them.
+            proof: its rows check a release; drift does not count them, and they are not recorded.
         """
         spent, metrics = time.perf_counter() - began, self.engine.metrics
         metrics.count(dialect.label, answer.status)
@@ -128,6 +133,8 @@ class Dispatcher:
             self.admission.record_duration(answer.busy)
         if self._observer_queue is not None and not proof:
             self._observer_queue.put(answer.columns, answer.values)
+        if self._recorder is not None and not proof and self._recorder.chosen():
+            self._recorder.put(pairs[0][1], answer.columns, answer.values)
         self.access_log.record(pairs, dialect.label, 200, spent, len(answer.values), caller=caller)
 
     def record_rejection(

@@ -16,7 +16,7 @@ import time
 from collections.abc import Callable, Iterator
 from contextlib import contextmanager
 from pathlib import Path
-from typing import Any
+from typing import Any, NamedTuple
 
 from tidegate.serving.errors import PortTakenError, ServerError, ServerStartError
 
@@ -26,6 +26,14 @@ REPLY_SECONDS = 15.0
 GRACE = 15.0  # seconds
 MOST_PROCESSES = 64  # that share the ports
 SECRETS = "TIDEGATE_SECRETS"  # the folder with the keys of issuers whose `jwks` is a secret; default: the working one
+
+
+class RecordTo(NamedTuple):
+    """What a server records, as JSON, the endpoint's folder for it, and the file of the key that encrypts it."""
+
+    settings: str
+    folder: Path
+    key: Path
 
 
 def server_argv(
@@ -39,6 +47,7 @@ def server_argv(
     keys: Path | None = None,
     jwt: str = "",
     rate_limit: str = "",
+    record: RecordTo | None = None,
 ) -> list[str]:
     """The command that starts a release's server.
 
@@ -53,6 +62,7 @@ def server_argv(
         keys: the file of API keys; None: there are none.
         jwt: the issuers whose tokens are accepted, as JSON; "": there are none.
         rate_limit: of each caller, as JSON; "": none.
+        record: which requests are kept, and where; None: none.
     """
     argv = [sys.executable, "-P", "-m", "tidegate.serving.server", "--bundle", str(bundle), "--name", name]
     argv += ["--control", str(control), "--host", host]
@@ -61,6 +71,9 @@ def server_argv(
     argv += [] if keys is None else ["--keys", str(keys)]
     argv += ["--jwt", jwt] if jwt else []
     argv += ["--rate-limit", rate_limit] if rate_limit else []
+    if record is not None:
+        argv += ["--record", record.settings, "--recordings", str(record.folder)]
+        argv += ["--recording-key", str(record.key)]
     return argv + ([] if port is None else ["--port", str(port)])
 
 

@@ -23,7 +23,7 @@ from tidegate.serving.inference.explainer import Explainer
 from tidegate.serving.inference.golden import Golden
 from tidegate.serving.inference.predictor import Predictor, Tell
 from tidegate.serving.monitoring.metrics import Metrics
-from tidegate.serving.monitoring.observer import Observer
+from tidegate.serving.monitoring.observer import Observer, Recorder
 
 LOG = logging.getLogger("tidegate")
 INLINE_BYTES = 16384
@@ -79,6 +79,7 @@ class InferenceEngine:
 
     Attributes:
         observer: receives the answered requests, in a thread of its own; None for none.
+        recorder: keeps a share of them; None: none is kept.
         deadline: seconds that texts and explanations may take; None: any time.
         golden: rows that prove it again from time to time; None in a release of an older version.
         proof: how far its answers to them were from the trained model's, when it was loaded.
@@ -99,6 +100,7 @@ class InferenceEngine:
         self.deadline: float | None = None
         self.max_rows = max_rows
         self.observer: Observer | None = None
+        self.recorder: Recorder | None = None
         self.golden: Golden | None = None
         self.proof: Probed | None = None
         self.batcher = Batcher(predictor.predict_columns, batch) if batch > 1 else None

@@ -8,7 +8,7 @@ import logging
 import threading
 from collections import deque
 from collections.abc import Callable, Sequence
-from typing import TypeAlias
+from typing import Protocol, TypeAlias
 
 import numpy as np
 from numpy.typing import NDArray
@@ -78,3 +78,19 @@ class ObserverQueue:
             self._observer(taken)
         except Exception:  # an error of the observer must not end the thread
             LOG.exception("the observer of predictions failed")
+
+
+class Recorder(Protocol):
+    """Keeps a share of the answered requests, see `serving.recording`."""
+
+    def chosen(self) -> bool:
+        """Whether the next request is one of them."""
+
+    def put(self, request: bytes, columns: Columns, values: NDArray[np.float32]) -> None:
+        """Add one answered request, by its id; returns at once, never raises."""
+
+    def start(self) -> None:
+        """Start the thread."""
+
+    def stop(self) -> None:
+        """Write what is left, and end the thread."""

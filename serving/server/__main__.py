@@ -21,6 +21,7 @@ from tidegate.serving.inference.release_loader import BUNDLE, NAME, RELEASE, loa
 from tidegate.serving.server.arguments import parser, settings_of
 from tidegate.serving.server.endpoint_server import EndpointServer, duplicates
 from tidegate.serving.server.process_count import at_most
+from tidegate.serving.server.recorded import recorded
 
 
 def main(words: Sequence[str] | None = None) -> int:
@@ -34,6 +35,7 @@ def main(words: Sequence[str] | None = None) -> int:
     gc.disable()  # nothing that is loaded now becomes garbage; collecting would take a tenth of the start
     try:
         settings = settings_of(args)
+        load = recorded(args, load_engine)
         # First, so that a port that is in use is reported before the model is loaded.
         public = None if args.port is None else bind(args.host, args.port)
         most = at_most(args.processes, served_bundle())
@@ -43,7 +45,7 @@ def main(words: Sequence[str] | None = None) -> int:
     except ServingError as error:
         print(error, file=sys.stderr)
         return 1
-    plane = DataPlane(BentoMLApp(_bentoml), load_engine, settings)
+    plane = DataPlane(BentoMLApp(_bentoml), load, settings)
     bundle = served_bundle()
     number = os.environ.get(RELEASE)
     about = {

@@ -31,7 +31,7 @@ def access_of(keys: Path | None, jwt: str | None, limit: str | None = None) -> A
     Raises:
         ServerError: one of them cannot be read, or an issuer's keys cannot; a limit without keys and tokens.
     """
-    limiter = None if limit is None else RateLimiter(_read("--rate-limit", limit, RATE, RATE_FORM))
+    limiter = None if limit is None else RateLimiter(read_option("--rate-limit", limit, RATE, RATE_FORM))
     if keys is None and jwt is None:
         if limiter is not None:
             raise ServerError(
@@ -54,10 +54,11 @@ def access_of(keys: Path | None, jwt: str | None, limit: str | None = None) -> A
 
 def issuers_in(text: str) -> list[Jwt]:
     """The issuers in a JSON file, or in the JSON itself; raises ServerError."""
-    return _read("--jwt", text, ISSUERS, ISSUERS_FORM)
+    return read_option("--jwt", text, ISSUERS, ISSUERS_FORM)
 
 
-def _read(option: str, text: str, kind: TypeAdapter[Read], expected: str) -> Read:
+def read_option(option: str, text: str, kind: TypeAdapter[Read], expected: str) -> Read:
+    """The value of an option: a JSON file, or the JSON itself; raises ServerError."""
     where = option
     if not text.lstrip().startswith(("{", "[")):
         where = f"{option} {text}"

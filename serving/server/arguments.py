@@ -100,6 +100,15 @@ def parser() -> argparse.ArgumentParser:
         metavar="SECONDS",
         help="between two proofs by golden rows; 0: at the start only ($TIDEGATE_PROVE_EVERY, or 3600)",
     )
+    kept = build.add_argument_group("recording")
+    kept.add_argument(
+        "--record",
+        metavar="FILE",
+        help="which requests are kept with their answers, as `serving.record` of an experiment: a JSON file, or the "
+        "JSON itself",
+    )
+    kept.add_argument("--recordings", type=Path, metavar="FOLDER", help="where, of this endpoint alone")
+    kept.add_argument("--recording-key", type=Path, metavar="FILE", help="the key that encrypts them")
     build.add_argument(
         "--drain-delay",
         type=float,

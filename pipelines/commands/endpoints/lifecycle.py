@@ -12,6 +12,7 @@ from tidegate.pipelines.driver.notifications import deliver, keep, message_of, n
 from tidegate.pipelines.errors import UnknownNameError
 from tidegate.pipelines.history.record import new_event, settle_endpoint
 from tidegate.pipelines.hosting import hosting
+from tidegate.pipelines.recordings.places import remove_recordings
 from tidegate.pipelines.result import Result, table
 from tidegate.pipelines.state.endpoint_names import known_endpoints, require_endpoint
 from tidegate.pipelines.state.home import Home
@@ -92,7 +93,7 @@ def _tell_rolled_back(home: Home, target: Release, before: int | None, url: str)
 
 
 def delete_endpoint(home: Home, name: str, message: str | None = None) -> Result:
-    """Remove an endpoint: its server, its address and its champion alias; runs and bentos stay.
+    """Remove an endpoint: its server, its address, what it recorded and its champion alias; runs and bentos stay.
 
     Args:
         home: the home.
@@ -108,6 +109,7 @@ def delete_endpoint(home: Home, name: str, message: str | None = None) -> Result
     with host.lock(name, ""):
         stopped = host.remove(load(home.store, name))
         update(home.store, name, partial(deleted, event=event), ConflictError)
+        remove_recordings(home, name)
     settle_endpoint(home.store, name)
     note = follow_alias(home, name, start=False)
     text = f"endpoint {name} is deleted{'' if stopped else ' (its server did not run)'}"

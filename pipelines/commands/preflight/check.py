@@ -9,6 +9,7 @@ from tidegate.models.distributed.devices import require_backend
 from tidegate.pipelines.commands.model_file import check_model_file
 from tidegate.pipelines.commands.preflight.anomalies import check_anomaly
 from tidegate.pipelines.commands.preflight.parts import part_checks, stated_task
+from tidegate.pipelines.commands.preflight.recorded import check_record
 from tidegate.pipelines.commands.preflight.running import run_checks
 from tidegate.pipelines.commands.preflight.searched import check_space
 from tidegate.pipelines.errors import ExperimentError
@@ -54,6 +55,7 @@ def _checks(experiment: Experiment, home: Home) -> Iterator[Callable[[], object]
         yield partial(check_limits, criterion.metric, criterion.minimum, criterion.maximum)
         yield partial(_check_criterion, criterion, experiment)
     yield partial(check_anomaly, experiment)
+    yield partial(check_record, experiment)
     yield partial(_check_explains, experiment, task)
 
 

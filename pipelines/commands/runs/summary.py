@@ -17,6 +17,7 @@ from tidegate.pipelines.state.bundles import fetch_bundle
 from tidegate.pipelines.state.finished_steps import find_outputs, outputs_of
 from tidegate.pipelines.state.home import Home, RunFolder, RunRecord, StepRecord
 from tidegate.pipelines.step_types.package import nearness
+from tidegate.pipelines.step_types.replay import Replayed
 from tidegate.serving.bundle.bundle import open_bundle
 from tidegate.serving.bundle.measurements import Batching
 from tidegate.serving.deployment.client import API_KEY
@@ -53,9 +54,9 @@ def curl_for(home: Home, state: EndpointState, number: int) -> str:
 def run_result(home: Home, folder: RunFolder) -> Result:
     """The result of a run that has ended."""
     record = folder.read()
-    prepared, selected, packaged, promoted = (
+    prepared, selected, packaged, verified, promoted = (
         next(iter(outputs_of(home, record, step)), None)
-        for step in ("prepare", "select", "package", "promote")
+        for step in ("prepare", "select", "package", "verify", "promote")
     )
     state = load(home.store, record.endpoint)
     live = promoted is not None and state.current is not None
@@ -74,6 +75,7 @@ def run_result(home: Home, folder: RunFolder) -> Result:
         "synced": record.synced or replay.progress(home.spool / record.run).synced,
         "endpoint": hosting(home).url(state) if state.current is not None else None,
         "release": promoted["release"] if promoted else None,
+        "replay": verified.get("replay") if verified else None,
         "canary": promoted.get("canary", []) if promoted else [],
         "live_release": state.current,
         "runtime": packaged["runtime"] if packaged else None,
@@ -190,6 +192,8 @@ def _summary(data: dict[str, Any], state: EndpointState) -> str:
     ]
     rows += [("compared", sentence) for sentence in data["compared"]]
     rows += [("warning", sentence) for sentence in data["warnings"]]
+    if data["replay"]:
+        rows.append(("replay", Replayed.model_validate(data["replay"]).summary))
     if data["status"] in ("refused", "waiting"):
         rows.append((data["status"], data["reason"]))
     if data["approval"]:

@@ -18,6 +18,7 @@ from tidegate.pipelines.hosting import hosting
 from tidegate.pipelines.state.bundles import fetch_bundle
 from tidegate.pipelines.state.home import Home
 from tidegate.pipelines.step_types.base import StepPart
+from tidegate.pipelines.step_types.replay import Replayed
 from tidegate.serving.bundle.bundle import open_bundle
 from tidegate.serving.bundle.measurements import PROBES
 from tidegate.serving.contract.answers import numbers_of, told_of
@@ -39,10 +40,12 @@ class Verified(StepPart):
     Attributes:
         rows: held-out rows and probes compared.
         max_abs_difference: over all rows and outputs.
+        replay: how it answered what the live release recorded; None where nothing is recorded, or this one is live.
     """
 
     rows: int
     max_abs_difference: float
+    replay: Replayed | None = None
 
 
 class Candidate:

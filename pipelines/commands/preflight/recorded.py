@@ -1,0 +1,52 @@
+"""What serving.record needs of the other parts of an experiment, and the gate of it."""
+
+from pathlib import Path
+
+from tidegate.models.data.read_options import CsvOptions
+from tidegate.models.readers.csv_dialect import sniffed
+from tidegate.pipelines.errors import ExperimentError
+from tidegate.pipelines.experiment.gate import replayed_by
+from tidegate.pipelines.experiment.spec import Experiment
+from tidegate.serving.errors import RecordingError
+from tidegate.serving.recording.settings import check_drop
+
+
+def check_record(experiment: Experiment) -> None:
+    """Refuse to drop what is no input, and a rule about recorded rows that none will ever meet or break.
+
+    Raises:
+        ExperimentError: names the key.
+    """
+    record = experiment.serving.record
+    for criterion in replayed_by(experiment.gate):
+        if record is None:
+            raise ExperimentError(
+                f"gate.metric: {criterion.metric} is of recorded requests, and serving.record is not stated, so there "
+                "are none; state it, such as {share: 0.05}, or leave the rule out"
+            )
+        if record.drop:
+            raise ExperimentError(
+                f"gate.metric: {criterion.metric} is of recorded requests that are asked again, and "
+                f"serving.record.drop leaves {', '.join(record.drop)} out of them; leave one of the two out"
+            )
+    inputs = _inputs(experiment)
+    if record is not None and inputs is not None:
+        try:
+            check_drop(record, inputs)
+        except RecordingError as error:
+            raise ExperimentError(str(error)) from error
+
+
+def _inputs(experiment: Experiment) -> list[str] | None:
+    """The inputs of a request, where the file or the header of the data says them; else the deployment checks."""
+    data = experiment.data
+    if data.load is not None or data.transform is not None:
+        return None
+    if data.inputs is not None:
+        return [entry.name for entry in data.inputs]
+    path = Path(data.source or "")
+    plain = data.csv is None and data.format in (None, "csv") and path.suffix == ".csv" and path.is_file()
+    if not plain:
+        return None
+    targets = {entry if isinstance(entry, str) else entry.name for entry in data.target or ()}
+    return [name for name in sniffed(path, CsvOptions()).header(path) if name not in targets]

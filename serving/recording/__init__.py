@@ -1,0 +1,1 @@
+"""Requests and answers of an endpoint, kept encrypted: what a later release is tried with."""

@@ -1,0 +1,95 @@
+"""A release answers what the live one recorded before it gets traffic; the gate may ask how well."""
+
+import json
+import time
+from typing import Any
+
+import pytest
+
+from tests.conftest import Cli
+from tidegate.pipelines.recordings.places import folder_of, key_of
+from tidegate.pipelines.recordings.reading import Recordings
+from tidegate.pipelines.state.home import Home
+from tidegate.serving.deployment.client import Client
+
+RECORD = ("--set", "serving.record={share: 1}", "--set", "serving.endpoint=recorded")
+SHORT = ("--set", "training.epochs=30")
+WORSE = ("--set", "training.epochs=1", "--set", "training.optimizer={name: sgd, learning_rate: 1e-9}")
+
+
+def gate(minimum: float) -> tuple[str, str]:
+    rules = [
+        {"metric": "test_accuracy", "improve_on_champion": None},
+        {"metric": "replay_agreement", "minimum": minimum},
+        {"metric": "replay_p99", "maximum": 60_000},
+    ]
+    return "--set", f"gate={json.dumps(rules)}"
+
+
+def soon(home: Home, count: int) -> list[Any]:
+    until = time.monotonic() + 60
+    while len(rows := list(Recordings(home, "recorded").newest())) < count and time.monotonic() < until:
+        time.sleep(0.1)
+    assert len(rows) == count
+    return rows
+
+
+def test_a_release_answers_what_was_recorded(shared: Cli) -> None:
+    first = shared.ok("submit", "wine", *RECORD, *SHORT, *gate(0.5))
+    assert "first release" in first["replay"]["note"] and first["replay"]["rows"] == 0
+    home = Home(shared.home)
+    assert key_of(home).stat().st_mode & 0o777 == 0o600
+    sample = json.loads((next(home.bundles.glob("*/sample.json"))).read_bytes())
+    with Client(first["endpoint"]) as client:
+        for number in range(40):
+            row = {name: value * (1 + number / 200) for name, value in sample[number % len(sample)].items()}
+            client.predict([row])
+    rows = soon(home, 40)
+    assert {row["release"] for row in rows} == {first["release"]}
+    again = shared.ok("submit", "wine", *RECORD, *SHORT, *gate(0.5), "--set", "training.seed=8")
+    found = again["replay"]
+    assert (found["rows"], found["live"], found["against"]) == (40, first["release"], [])
+    assert found["agreed"] >= 20 and found["p99_ms"] > 0
+    shown = shared("show", again["run"]).stdout
+    assert f"of 40 recorded rows answered as release {first['release']} did" in shown
+    with Client(again["endpoint"]) as client:
+        client.predict(sample)
+    soon(home, 40 + len(sample))
+
+
+def test_one_that_answers_otherwise_is_refused(shared: Cli) -> None:
+    home, before = Home(shared.home), shared.ok("endpoints")
+    live = next(one for one in before if one["name"] == "recorded")
+    refused = shared("submit", "wine", *RECORD, *WORSE, *gate(1.0), "--json")
+    answer = json.loads(refused.stdout)
+    assert refused.code == 3, refused.stderr
+    assert answer["status"] == "refused" and "below the minimum 1" in answer["reason"]
+    assert answer["replay"]["against"] and answer["release"] is None
+    now = next(one for one in shared.ok("endpoints") if one["name"] == "recorded")
+    assert now["release"] == live["release"] and now["live"]
+    assert [one["state"] for one in now["releases"]][-1] == "failed"
+    assert home.path.joinpath("recordings").is_dir()
+
+
+def test_a_deleted_endpoint_leaves_no_recording(shared: Cli) -> None:
+    shared.ok("delete", "recorded")
+    assert not folder_of(Home(shared.home), "recorded").exists()
+
+
+@pytest.mark.parametrize(
+    ("given", "told"),
+    [
+        (
+            ("--set", "serving.record={drop: [email]}", "--set", "data.inputs=[alcohol]"),
+            "'email' is no input",
+        ),
+        (gate(0.9), "serving.record is not stated"),
+        (("--set", "serving.record={drop: [alcohol]}", *gate(0.9)), "leaves alcohol out of them"),
+        (("--set", "serving.record={}", "--set", "gate={metric: replay_p99}"), "has no limit here"),
+        (("--set", "serving.record={}", "--set", "gate={metric: replay_p98, maximum: 1}"), "replay_p99"),
+        (("--set", "serving.record={share: 0}"), "serving.record.share"),
+    ],
+)
+def test_what_cannot_be_recorded_or_asked_for(cli: Cli, given: tuple[str, ...], told: str) -> None:
+    refused = cli("plan", "wine", *given)
+    assert refused.code == 2 and told in refused.stderr, refused.stderr
