@@ -160,6 +160,21 @@ def _endpoints(add: Add) -> None:
         "tidegate prove digits",
     )
     prove.add_argument("name", metavar="NAME")
+    recorded = add(
+        "recorded",
+        "endpoints.recorded:recorded",
+        "count, export or forget the requests that an endpoint recorded",
+        "tidegate recorded digits --output rows.parquet",
+    )
+    recorded.add_argument("name", metavar="NAME", help="an endpoint")
+    recorded.add_argument(
+        "--output", metavar="FILE", help="write them, decrypted and the oldest first, as .parquet or .jsonl"
+    )
+    recorded.add_argument(
+        "--forget",
+        metavar="COLUMN=VALUE",
+        help="remove the rows whose input has this value; request=ID: those of a request",
+    )
     eject = add(
         "eject",
         "endpoints.eject:eject",

@@ -57,6 +57,15 @@ class Recordings:
         for name in reversed(names_in(self._folder)):
             yield from reversed(self._rows(name))
 
+    def oldest(self) -> Iterator[Row]:
+        """All rows, those of the oldest segment first; errors as of `newest`."""
+        for name in names_in(self._folder):
+            yield from self._rows(name)
+
+    def has_column(self, column: str) -> bool:
+        """Whether a row has this input, also one that the live release does not have any more."""
+        return any(column in row["row"] for row in self.newest())
+
     def counts(self) -> Counter[tuple[str, int | None]]:
         """How many rows there are, by day (UTC) and release."""
         found: Counter[tuple[str, int | None]] = Counter()

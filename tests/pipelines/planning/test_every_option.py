@@ -7,6 +7,9 @@ a line in CHANGED, or in EXEMPT with a reason. `training` is in tests/models/tra
 
 from __future__ import annotations
 
+import json
+import shutil
+import time
 from collections.abc import Callable
 from pathlib import Path
 from typing import Any, NamedTuple
@@ -33,11 +36,19 @@ from tidegate.pipelines.hosting.manifests import endpoint_objects_of
 from tidegate.pipelines.hosting.metrics import Counts
 from tidegate.pipelines.planning.plan import make_plan
 from tidegate.pipelines.planning.suggestions import limits_of
+from tidegate.pipelines.recordings.agreement import agreements
 from tidegate.pipelines.state.home import Home
 from tidegate.pipelines.state.targets import Target
 from tidegate.pipelines.step_types.prepare import PrepareInputs
 from tidegate.pipelines.steps.context import StepContext
 from tidegate.pipelines.steps.prepare import _prepared
+from tidegate.serving.contract.contract import Contract, Input
+from tidegate.serving.recording.cipher import Cipher
+from tidegate.serving.recording.counted import Counted
+from tidegate.serving.recording.day_count import DayCount
+from tidegate.serving.recording.recorder import Recorder
+from tidegate.serving.recording.segment_writer import SegmentWriter
+from tidegate.serving.recording.segments import names_in, new_name
 
 EXEMPT = {
     "description": "a note for people, shown by MLflow",
@@ -144,6 +155,32 @@ def limited(experiment: Experiment, _: Path) -> Any:
         for trial in range(4)
     ]
     return limits_of(experiment.search.pruning, known, 10, higher=False)
+
+
+def recorded(experiment: Experiment, folder: Path) -> Any:
+    """What is kept of forty requests, whether a segment of three days ago is, and which answers agree."""
+    record, place = experiment.serving.record, folder / "recorded"
+    assert record is not None
+    shutil.rmtree(place, ignore_errors=True)
+    place.mkdir()
+    old = new_name(time.time() - 3 * 86_400)
+    (place / old).touch()
+    inputs = [
+        Input(name=name, kind="numeric", dtype="float64", missing="null is refused") for name in ("a", "b")
+    ]
+    contract = Contract(task="regression", inputs=tuple(inputs), target=("y",))
+    cipher, counted = Cipher(bytes(32)), Counted("options", 1)
+    writer = SegmentWriter(place, cipher, record.seconds, counted)
+    recorder = Recorder(record, contract, 1, DayCount(record.rows_a_day, 0, 0.0), writer, counted)
+    for _ in range(40):
+        if recorder.chosen():
+            recorder.put(b"id", {"a": np.ones(1), "b": np.ones(1)}, np.ones((1, 1), np.float32))
+    recorder.start()
+    recorder.stop()
+    names = [name for name in names_in(place) if name != old]
+    rows = [row for name in names for row in cipher.open(place, name, (place / name).read_bytes())]
+    agreed = agreements(contract.target_, [1.0, 2.0], [1.0, 2.1], record.tolerance)
+    return len(rows), [*json.loads(rows[0])["row"]] if rows else [], (place / old).exists(), agreed
 
 
 def texts(experiment: Experiment, _: Path) -> Any:
@@ -356,6 +393,11 @@ CHANGED: dict[str, Change] = {
         RATE_OF_ALICE,
         keys="askers",
     ),
+    "serving.record.share": serving(recorded, "record", {"share": 0.001}, {"share": 1}),
+    "serving.record.rows_a_day": serving(recorded, "record", {"rows_a_day": 7}, {"share": 1}),
+    "serving.record.keep": serving(recorded, "record", {"keep": "2d"}, {"share": 1}),
+    "serving.record.drop": serving(recorded, "record", {"drop": ["b"]}, {"share": 1}),
+    "serving.record.tolerance": serving(recorded, "record", {"tolerance": 0.5}, {"share": 1}),
     "serving.explain": part(planned, "serving", {"explain": True}),
     "serving.slo.p99_ms": serving(judged, "slo", {"p99_ms": 900}, SLO),
     "serving.slo.error_rate": serving(judged, "slo", {"error_rate": 0.6}, SLO),

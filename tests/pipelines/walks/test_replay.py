@@ -2,8 +2,10 @@
 
 import json
 import time
+from pathlib import Path
 from typing import Any
 
+import pyarrow.parquet
 import pytest
 
 from tests.conftest import Cli
@@ -69,6 +71,22 @@ def test_one_that_answers_otherwise_is_refused(shared: Cli) -> None:
     assert now["release"] == live["release"] and now["live"]
     assert [one["state"] for one in now["releases"]][-1] == "failed"
     assert home.path.joinpath("recordings").is_dir()
+
+
+def test_recorded_requests_are_counted_exported_and_forgotten(shared: Cli, tmp_path: Path) -> None:
+    counted = shared.ok("recorded", "recorded")
+    assert counted["rows"] == sum(day["rows"] for day in counted["days"]) > 40
+    output = tmp_path / "rows.parquet"
+    assert shared.ok("recorded", "recorded", "--output", str(output))["rows"] == counted["rows"]
+    table = pyarrow.parquet.read_table(output)
+    assert table.num_rows == counted["rows"] and "alcohol" in table.column_names
+    request = table["recorded_request"][0].as_py()
+    forgotten = shared.ok("recorded", "recorded", "--forget", f"request={request}")["forgotten"]
+    assert forgotten >= 1
+    assert shared.ok("recorded", "recorded")["rows"] == counted["rows"] - forgotten
+    assert "expected one of: alcohol" in shared("recorded", "recorded", "--forget", "email=x").stderr
+    assert "expected COLUMN=VALUE" in shared("recorded", "recorded", "--forget", "email").stderr
+    assert shared("recorded", "nowhere").code == 2
 
 
 def test_a_deleted_endpoint_leaves_no_recording(shared: Cli) -> None:
