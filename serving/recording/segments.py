@@ -11,7 +11,7 @@ import os
 import re
 import secrets
 import time
-from collections.abc import Iterator
+from collections.abc import Iterator, Mapping
 from datetime import UTC, datetime
 from pathlib import Path
 from typing import Any
@@ -140,7 +140,7 @@ class Marks:
         return row["time"] <= mark["before"] and has_value(self._cipher, row, mark["column"], mark["digests"])
 
 
-def has_value(cipher: Cipher, row: dict[str, Any], column: str, digests: list[str]) -> bool:
+def has_value(cipher: Cipher, row: Mapping[str, Any], column: str, digests: list[str]) -> bool:
     """Whether a recorded row has a value with one of these digests in a column; `request` is the request's id."""
     found = row["row"]
     value = found[column] if column in found else row["request"] if column == "request" else None
