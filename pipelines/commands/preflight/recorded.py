@@ -29,7 +29,7 @@ def check_record(experiment: Experiment) -> None:
                 f"gate.metric: {criterion.metric} is of recorded requests that are asked again, and "
                 f"serving.record.drop leaves {', '.join(record.drop)} out of them; leave one of the two out"
             )
-    inputs = _inputs(experiment)
+    inputs = None if record is None or not record.drop else _inputs(experiment)
     if record is not None and inputs is not None:
         try:
             check_drop(record, inputs)
@@ -46,7 +46,8 @@ def _inputs(experiment: Experiment) -> list[str] | None:
         return [entry.name for entry in data.inputs]
     path = Path(data.source or "")
     plain = data.csv is None and data.format in (None, "csv") and path.suffix == ".csv" and path.is_file()
-    if not plain:
+    if not plain or not path.stat().st_size:
         return None
     targets = {entry if isinstance(entry, str) else entry.name for entry in data.target or ()}
-    return [name for name in sniffed(path, CsvOptions()).header(path) if name not in targets]
+    header = next(iter(sniffed(path, CsvOptions()).rows(path)), (0, []))[1]
+    return [name for name in map(str.strip, header) if name not in targets]
