@@ -2,7 +2,9 @@
 
 from __future__ import annotations
 
+import hashlib
 import os
+import platform
 from importlib.util import find_spec
 from pathlib import Path
 
@@ -16,13 +18,14 @@ BACKEND_NAMES = {"tensorflow": "TensorFlow", "jax": "JAX", "torch": "PyTorch", "
 DETERMINISTIC = {"XLA_FLAGS": "--xla_gpu_deterministic_ops=true", "CUBLAS_WORKSPACE_CONFIG": ":4096:8"}
 
 
-def configure_backend(backend: str) -> None:
+def configure_backend(backend: str, compiled: Path | None = None) -> None:
     """Set the environment variables that Keras and its backend read at import; call it before they are imported.
 
     With them a training is deterministic to the bit on a GPU, too; see also `networks.determinism.make_deterministic`.
 
     Args:
         backend: the experiment's `training.backend`.
+        compiled: where JAX keeps what it compiles, see `keep_compiled`; None: as JAX does by itself.
     """
     os.environ["KERAS_BACKEND"] = keras_backend(backend)
     for name, value in DETERMINISTIC.items():
@@ -31,6 +34,35 @@ def configure_backend(backend: str) -> None:
     if backend == "torch":
         # Otherwise its waiting threads spin, which is three times slower on a busy machine.
         os.environ.setdefault("OMP_WAIT_POLICY", "PASSIVE")
+    if backend == "jax" and compiled is not None:
+        keep_compiled(compiled)
+
+
+def keep_compiled(folder: Path) -> None:
+    """Have JAX keep what it compiles, however small, for every process to come; call it before JAX is imported.
+
+    Compiling takes most of a short training's time. What one kind of processor has compiled is not for another that has
+    the same home, and JAX's own key does not tell them apart: each kind has a folder of its own. What the user has set
+    for JAX stays.
+
+    Args:
+        folder: of this home or machine.
+    """
+    processor = hashlib.sha256("\n".join(sorted(_processor())).encode()).hexdigest()
+    own = folder / f"jax-{processor[:12]}"
+    for entry in own.glob("*"):
+        if not entry.stat().st_size:  # of a process that was killed; JAX would never write it again
+            entry.unlink(missing_ok=True)
+    os.environ.setdefault("JAX_COMPILATION_CACHE_DIR", str(own))
+    os.environ.setdefault("JAX_PERSISTENT_CACHE_MIN_COMPILE_TIME_SECS", "0")
+
+
+def _processor() -> set[str]:
+    """The kinds of processors here, what they can, and how many there are, to which XLA cuts its work."""
+    kind = {platform.system(), platform.machine(), platform.processor(), f"{os.cpu_count()} CPUs"}
+    file = Path("/proc/cpuinfo")
+    lines = file.read_text().splitlines() if file.exists() else []
+    return kind | {line for line in lines if line.startswith(("model name", "flags", "Features", "CPU part"))}
 
 
 def require_backend(backend: str) -> None:

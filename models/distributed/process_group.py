@@ -218,6 +218,8 @@ def join(
 
     config: Any = jax.config
     config.update("jax_enable_preemption_service", False)  # it would take SIGTERM for itself
+    # A program of several processes that JAX 0.10.2 reads back from there ends them on a CPU, whoever set the folder.
+    config.update("jax_enable_compilation_cache", False)
     host, _, port = address.rpartition(":")
     jax.distributed.initialize(
         f"{host if member.rank else LOCAL}:{port}",

@@ -21,6 +21,7 @@ from tidegate.serving.deployment.release import Release, load
 # Documents in a target's store that refer to files, of runs of all machines.
 RUN_DOCUMENTS = ("*/calls/*.json", "*/plan.json")
 YOUNG_S = 3600.0  # a new file may belong to a step that is still running
+COMPILED_S = 30 * 86400.0  # then JAX compiles it anew: nobody notes when it was used last
 
 
 def collect_garbage(home: Home, young_s: float = YOUNG_S, given_up: Collection[str] = ()) -> Removed:
@@ -45,6 +46,7 @@ def collect_garbage(home: Home, young_s: float = YOUNG_S, given_up: Collection[s
     removed.names += home.store.sweep(young_s)
     _remove_environments(home, young_s, removed)
     _remove_work(home, removed)
+    _remove_compiled(home, removed)
     return removed
 
 
@@ -132,3 +134,12 @@ def _remove_work(home: Home, removed: Removed) -> None:
             continue
         for path in (folder.path / "work").glob("*"):  # a target's run that was only read here has none
             removed.add(f"work {path.name}", remove_folder(path))
+
+
+def _remove_compiled(home: Home, removed: Removed) -> None:
+    """Remove old programs that JAX compiled; their folder stays for who uses it now."""
+    for path in home.compiled.rglob("*"):
+        found = path.stat()
+        if path.is_file() and time.time() - found.st_mtime >= COMPILED_S:
+            path.unlink()
+            removed.add(f"compiled {path.name[:40]}", found.st_size)

@@ -165,6 +165,7 @@ class Home:
         self.target = target
         folders = [self.path / part for part in PARTS]
         self.runs_path, self.spool, self.processes, self.bundles, self.endpoints = folders
+        self.compiled = self.path / "compiled"  # by JAX, for the next process
         self._create()
 
     @cached_property

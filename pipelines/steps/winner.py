@@ -37,7 +37,7 @@ def exported(inputs: SelectInputs, winner: Trained, context: StepContext) -> Tra
     if winner.exported or winner.keras is None:
         return winner
     training, saved = inputs.training_of(winner), context.store.fetch(winner.keras)
-    configure_backend(training["backend"])
+    configure_backend(training["backend"], context.home.compiled)
     model = _load(saved, training["seed"])
     schema, transforms = read_contract(inputs.prepared, context.store)
     columns = load_columns(context.store.fetch(inputs.prepared.test))

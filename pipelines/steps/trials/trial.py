@@ -75,7 +75,7 @@ class Trial:
     ) -> None:
         require_backend(training["backend"])
         require_equal_shares(training["backend"], inputs.gpus, inputs.nodes, training["batch_size"])
-        configure_backend(training["backend"])
+        configure_backend(training["backend"], context.home.compiled)
         self.group = join_group(inputs, context)
         if inputs.gpus:
             import_keras(own_code=inputs.code is not None)

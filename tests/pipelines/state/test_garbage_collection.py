@@ -1,6 +1,8 @@
 """gc on a target: what a run of any machine needs stays in the bucket, all else goes."""
 
 import json
+import os
+import time
 from pathlib import Path
 
 from tests.bucket_servers import S3Server
@@ -52,3 +54,16 @@ def test_only_what_nothing_needs_is_removed(s3: S3Server, tmp_path: Path) -> Non
     assert not list((home.path / "cache").rglob("*.npz"))
     assert (removed.size, collect_garbage(home, 0.0).names) == (7, [])
     home.store.close()
+
+
+def test_what_jax_compiled_long_ago_goes(tmp_path: Path) -> None:
+    home = Home(tmp_path / "home")
+    old, new = (home.compiled / "jax-0123" / name for name in ("old-cache", "new-cache"))
+    old.parent.mkdir(parents=True)
+    old.write_bytes(b"12345")
+    new.write_bytes(b"1")
+    month_ago = time.time() - 31 * 86400
+    os.utime(old, (month_ago, month_ago))
+    removed = collect_garbage(home)
+    assert (removed.names, removed.size) == (["compiled old-cache"], 5)
+    assert new.is_file() and not old.exists()
