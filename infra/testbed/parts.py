@@ -4,6 +4,7 @@ from pathlib import Path
 
 from tidegate.infra.testbed.host.layout import (
     GATEWAY_PORT,
+    GATEWAY_TLS_PORT,
     METRICS_PORT,
     NODE,
     NODE_IP,
@@ -142,6 +143,8 @@ def traefik(layout: Layout, token: str) -> list[str]:
     return [
         str(build.binary(layout.cache, "traefik")),
         f"--entrypoints.web.address=127.0.0.1:{GATEWAY_PORT}",
+        f"--entrypoints.websecure.address=127.0.0.1:{GATEWAY_TLS_PORT}",
+        "--entrypoints.websecure.http.tls=true",
         "--global.checknewversion=false",
         "--global.sendanonymoususage=false",
         *(

@@ -4,7 +4,6 @@ import asyncio
 import gc
 import os
 import socket
-import ssl
 from pathlib import Path
 from types import FrameType
 from typing import TYPE_CHECKING, Any
@@ -64,7 +63,6 @@ class EndpointServer(uvicorn.Server):
             log_config=None,
             ws="none",
             proxy_headers=False,  # the client's address is not used
-            ssl_context_factory=None if self._certificate is None else self._context,
         )
         super().__init__(config)
         self.about = about
@@ -78,6 +76,7 @@ class EndpointServer(uvicorn.Server):
 
     async def startup(self, sockets: list[socket.socket] | None = None) -> None:
         """Start as uvicorn does, then open the control socket: when it answers, the server is ready."""
+        # Those with TLS are not left to uvicorn, which waits a minute for a handshake.
         secured = [] if self._certificate is None else sockets or []
         await super().startup([] if secured else sockets)
         gc.set_threshold(*GC_THRESHOLDS)
@@ -110,10 +109,6 @@ class EndpointServer(uvicorn.Server):
         if self._certificate is None:
             return {}
         return {"ssl": self._certificate.context, "ssl_handshake_timeout": self._receive}
-
-    def _context(self, *_: object) -> ssl.SSLContext:
-        assert self._certificate is not None
-        return self._certificate.context
 
     async def listen(self, listener: socket.socket) -> None:
         """Also accept on another socket, the public one."""

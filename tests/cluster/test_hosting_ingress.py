@@ -9,7 +9,9 @@ from typing import Any
 import pytest
 import yaml
 
-from tidegate.infra.testbed.host.layout import GATEWAY_PORT, Layout
+from tests.certificates import Authority
+from tests.serving.server.test_tls import shown
+from tidegate.infra.testbed.host.layout import GATEWAY_PORT, GATEWAY_TLS_PORT, Layout
 from tidegate.infra.testbed.running import kubectl
 from tidegate.pipelines.commands.checking.target import check_target
 from tidegate.pipelines.commands.endpoints import lifecycle
@@ -18,11 +20,13 @@ from tidegate.pipelines.hosting import hosting
 from tidegate.pipelines.state.home import Home
 from tidegate.pipelines.state.targets import Ingress
 from tidegate.serving.deployment.client import Client
+from tidegate.serving.deployment.connections import Trust
 
 from .conftest import NAMESPACE, Make, wait_for
 from .namespace import left_over
 from .open_loop import OpenLoop
 from .releases import RIGHT, ROWS, labels
+from .test_hosting_tls import keep
 
 pytestmark = pytest.mark.cluster
 RATE = 30.0  # requests a second
@@ -67,6 +71,18 @@ def test_releases_change_behind_an_ingress_and_no_request_fails(
     assert load_.releases(changed + 1) == {first}
     lifecycle.delete_endpoint(ours.home, "entered")
     assert left_over(layout, NAMESPACE, "entered") == []
+
+
+def test_an_ingress_shows_the_certificate_of_its_secret(endpoint: Make, home: Home, layout: Layout) -> None:
+    authority = Authority()
+    issued = authority.issue("localhost")
+    keep(layout, "ingress-tls", issued)
+    ours = endpoint("shut", behind(home, port=GATEWAY_TLS_PORT, tls_secret="ingress-tls"))
+    assert ours.promote(ours.deploy()).url == f"https://localhost:{GATEWAY_TLS_PORT}/shut"
+    wait_for("the certificate", lambda: shown(GATEWAY_TLS_PORT, authority, "localhost") == issued.serial, 20)
+    with Client(ours.url, trust=Trust(authority.pem.decode())) as client:
+        wait_for("the Ingress", client.ready, 20)
+        assert labels(client.predict(ROWS)) == RIGHT
 
 
 def answers(ours: Any) -> bool:

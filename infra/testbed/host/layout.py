@@ -14,6 +14,7 @@ API_URL = f"https://{NODE_IP}:6443"
 BRIDGE = "cni0"
 S3_PORT = 30900  # a NodePort: http://127.0.0.1:30900 here, http://s3.testbed:9000 from a pod
 GATEWAY_PORT = 8000
+GATEWAY_TLS_PORT = 8443  # of Ingresses with a certificate
 METRICS_PORT = 4443
 
 

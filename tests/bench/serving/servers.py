@@ -11,6 +11,8 @@ from pathlib import Path
 
 import psutil
 
+from tidegate.serving.deployment.connections import Trust, connection_to
+
 ROOT = Path(__file__).parents[3]
 BIN = Path(sys.executable).parent
 
@@ -24,13 +26,14 @@ class Server:
     port: int
     ready: str = "/readyz"
     env: dict[str, str] = field(default_factory=dict)
+    trust: Trust | None = None  # of one that speaks HTTPS
     process: "subprocess.Popen[bytes] | None" = None
     seconds: float = 0.0
 
     @property
     def url(self) -> str:
         """Its base URL."""
-        return f"http://127.0.0.1:{self.port}"
+        return f"http{'s' if self.trust else ''}://127.0.0.1:{self.port}"
 
     def start(self) -> float:
         """Start it, return the seconds until it was ready."""
@@ -69,7 +72,7 @@ class Server:
         return [*parent.children(recursive=True), parent]
 
     def _is_ready(self) -> bool:
-        connection = http.client.HTTPConnection("127.0.0.1", self.port, timeout=2)
+        connection = connection_to(self.url, 2, self.trust)
         try:
             connection.request("GET", self.ready)
             return connection.getresponse().status == 200
