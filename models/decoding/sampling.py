@@ -88,7 +88,9 @@ def tempered(
             f"temperature is {temperature} and top_k is {top_k}; expected at least 0, and at least 1 or None"
         )
     if temperature == 0:
-        return np.asarray(np.eye(probabilities.shape[1])[probabilities.argmax(axis=1)], np.float64)
+        only = np.zeros(probabilities.shape)
+        np.put_along_axis(only, probabilities.argmax(axis=1, keepdims=True), 1.0, axis=1)
+        return only
     with np.errstate(divide="ignore"):
         logs = np.log(probabilities.astype(np.float64)) / temperature
     if top_k is not None and top_k < logs.shape[1]:
