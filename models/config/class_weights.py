@@ -40,6 +40,34 @@ def class_weights(
     return np.asarray(weights_by_place(weights, names), np.float32)
 
 
+def class_sizes(truth: np.ndarray, classes: int) -> np.ndarray:
+    """Return how many rows, or places of rows, each class has, int64 (classes,); negative indices are no class."""
+    import numpy as np
+
+    return np.bincount(truth[truth >= 0], minlength=classes)
+
+
+def row_weights(
+    own: np.ndarray | None, of_class: np.ndarray | None, truth: np.ndarray, at_places: bool = False
+) -> np.ndarray | None:
+    """Return the product of the weights of rows and of their classes, as `Model.fit` has it; None without both.
+
+    Args:
+        own: float32 (rows,).
+        of_class: float32 (classes,).
+        truth: class indices (rows,), or at each place (rows, *shape).
+        at_places: whether they are at places.
+
+    Returns:
+        float32 (rows,), or (rows, *shape) at places, where weights of rows alone have a size of 1 for each of those.
+    """
+    spread = own.reshape(-1, *[1] * (truth.ndim - 1)) if own is not None and at_places else own
+    if of_class is None:
+        return spread
+    found = of_class[truth]
+    return found if spread is None else found * spread
+
+
 def weights_by_place(weights: str | Mapping[Any, float], names: Sequence[Any]) -> list[float]:
     """Return the weight of each class; 1 for a class that has none.
 

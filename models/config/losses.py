@@ -47,6 +47,9 @@ SEGMENTATION: dict[str, Target] = {
 }
 ARRAYS: dict[str, Target] = REGRESSION | dict.fromkeys(("binary_crossentropy", "cosine_similarity"), "number")
 FORECASTING: dict[str, Target] = {"pinball": "number"}
+IGNORED = -1  # class of a pixel without one
+# Losses of a segmentation that are one number a pixel, which may be weighted.
+OF_PIXELS = tuple(name for name in SEGMENTATION if name.endswith("_crossentropy"))
 IGNORED_TOKEN = -1  # label of the steps after the end of a text; the loss ignores it
 TAGGING: dict[str, Target] = {"sparse_categorical_crossentropy": "index"}
 GENERATION: dict[str, Target] = {"sparse_categorical_crossentropy": "tokens"}
@@ -64,7 +67,13 @@ OWN_TARGET: dict[str, Target] = {
 }
 CLASS_TARGETS: tuple[Target, ...] = ("probability", "one_hot", "index")
 # By the target's kind.
-TASK_OF_KIND = {"text": "generation", "boxes": "detection", "labels": "multilabel", "tags": "tagging"}
+TASK_OF_KIND = {
+    "text": "generation",
+    "boxes": "detection",
+    "labels": "multilabel",
+    "tags": "tagging",
+    "mask": "segmentation",
+}
 LOSSES_BY_TASK = {
     "classification": CLASSIFICATION,
     "regression": REGRESSION,
@@ -158,6 +167,31 @@ def _own_loss(name: str, options: dict[str, Any], task: str, classes: int) -> Lo
             "classification; correct it"
         )
     return Loss(name, options, target, logits)
+
+
+def with_ignored(loss: Loss) -> Loss:
+    """Return the loss of a segmentation that leaves out pixels without a class, whose index is IGNORED.
+
+    Raises:
+        OptionsError: the loss takes no indices.
+    """
+    if loss.target != "index":
+        raise OptionsError(
+            f"loss {loss.name!r} counts all pixels, and data.target ignores some; expected one that takes class "
+            "numbers, of which -1 is none; use sparse_categorical_crossentropy, or leave ignore out"
+        )
+    return (
+        loss if is_reference(loss.name) else replace(loss, options={**loss.options, "ignore_class": IGNORED})
+    )
+
+
+def require_value_a_pixel(loss: Loss) -> None:
+    """Refuse class weights beside a loss of a segmentation that is not one number a pixel."""
+    if loss.name not in OF_PIXELS:
+        raise OptionsError(
+            f"option 'training.class_weights' is given and the loss is {loss.name!r}, which is not one number a pixel; "
+            f"expected one of: {', '.join(OF_PIXELS)}; use one of them, or leave the weights out"
+        )
 
 
 def dense_task(task: str, shape: tuple[int, ...] | None) -> str:

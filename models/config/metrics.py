@@ -18,6 +18,7 @@ TOP_K = re.compile(r"top_([1-9]\d*)_accuracy")
 # Of sets of labels; `evaluation.label_metrics` says what each is. A label is answered from THRESHOLD on.
 OF_LABELS = ("f1_micro", "f1", "auc", "pr_auc", "precision", "recall")
 THRESHOLD = 0.5
+OF_PIXELS = ("accuracy", "mean_iou")  # of a class at each place
 # Of numbers, and what Keras calls each.
 OF_NUMBERS = {
     "mae": "mean_absolute_error",
@@ -47,7 +48,7 @@ DEFAULT_METRICS: dict[str, tuple[str, ...]] = {
     "anomaly": ("rmse", "mae"),
     "forecasting": (),  # Keras' metrics know one number a step, not its quantiles
 }
-KNOWN = (*OF_CLASSES, "f1_micro", *OF_NUMBERS, *OF_KERAS)
+KNOWN = (*OF_CLASSES, "f1_micro", "mean_iou", *OF_NUMBERS, *OF_KERAS)
 # Other spellings, in lower case without signs.
 SPELLINGS = {
     **{name.replace("_", ""): name for name in KNOWN},
@@ -59,6 +60,7 @@ SPELLINGS = {
     **dict.fromkeys(("aucpr", "auprc", "averageprecision"), "pr_auc"),
     **dict.fromkeys(("topkcategoricalaccuracy", "sparsetopkcategoricalaccuracy"), "top_5_accuracy"),
     "f1score": "f1",
+    **dict.fromkeys(("miou", "meaniou", "onehotmeaniou"), "mean_iou"),
     "bce": "binary_crossentropy",
     "logcosh": "log_cosh_error",
 }
@@ -152,13 +154,19 @@ def require_task(names: Iterable[str], task: str) -> None:
                     f"{', '.join((*OF_LABELS, *OF_KERAS))}; choose one of them"
                 )
             continue
-        if task == "segmentation" and name == "accuracy":
+        if task == "segmentation" and name in OF_PIXELS:
             continue
+        if name == "mean_iou":
+            raise OptionsError(
+                f"metric {name!r} in 'training.metrics' is for a class at each pixel, and this is a {task}; expected "
+                "one that fits it; leave it out"
+            )
         if task != "classification" and (name in OF_CLASSES or TOP_K.fullmatch(name)):
             if task == "generation" and name == "accuracy":
                 continue
             numbers = task in ("regression", "reconstruction", "anomaly")
-            fitting = [*OF_NUMBERS, *OF_KERAS] if numbers else OF_KERAS
+            of_pixels = OF_PIXELS if task == "segmentation" else ()
+            fitting = [*OF_NUMBERS, *OF_KERAS] if numbers else [*of_pixels, *OF_KERAS]
             raise OptionsError(
                 f"metric {name!r} in 'training.metrics' is for classes, and this is a {task}; expected one of: "
                 f"{', '.join(fitting)}; choose one of them"

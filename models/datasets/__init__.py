@@ -13,7 +13,7 @@ from pathlib import Path
 from tidegate.models.data.columns import Columns, concat
 from tidegate.models.data.read_options import ReadOptions
 from tidegate.models.data.sources import check_format, check_tile, dataset_files, existing, guess_format
-from tidegate.models.datasets import aerial, built_in, news, series, speech, tables, texts, waves
+from tidegate.models.datasets import aerial, built_in, news, scenes, series, speech, tables, texts, waves
 from tidegate.models.readers import read, readable
 from tidegate.models.readers.own.own_load import read_own
 
@@ -42,6 +42,7 @@ DATASETS: dict[str, Dataset] = {
     "wine": Dataset("class", "classification", built_in.wine),
     "diabetes": Dataset("progression", "regression", built_in.diabetes),
     "fashion-mnist": Dataset("label", "classification", built_in.fashion_mnist),
+    "fashion-scenes": Dataset("mask", "segmentation", scenes.fashion_scenes),
     "line": Dataset("y", "regression", built_in.line),
     "italy-power": Dataset("class", "classification", series.equal_length),
     "gunpoint": Dataset("class", "classification", series.equal_length),

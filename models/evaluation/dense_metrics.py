@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import re
 from collections.abc import Sequence
 from typing import Any
 
@@ -15,29 +16,52 @@ from tidegate.models.preprocessing.target.tags import entities
 Floats = NDArray[np.float64]
 
 
-def segmentation_metrics(truth: NDArray[Any], probabilities: Floats, classes: int) -> Measured:
+def segmentation_metrics(truth: NDArray[Any], probabilities: Floats, classes: Sequence[Any]) -> Measured:
     """The metrics of probabilities against true classes.
 
     Args:
-        truth: class indices `(n, *shape)`.
+        truth: class indices `(n, *shape)`, negative where there is no class; such places are left out.
         probabilities: `(n, places * classes)`, place by place.
-        classes: their number.
+        classes: their names.
 
     Returns:
         mean_iou, the mean over classes of intersection over union (Everingham et al., "The PASCAL Visual Object Classes
         Challenge", 2010); accuracy, the share of places that are right; loss, the mean cross-entropy; f1, the mean over
         classes of 2 TP / (2 TP + FP + FN), which is the Dice coefficient. A class neither true nor chosen is left out.
+        Beside these iou_CLASS, the intersection over union of each class, see `iou_names`.
     """
-    true, given = truth.reshape(-1).astype(np.int64), probabilities.reshape(-1, classes)
-    right, wanted, chosen = class_counts(true, given.argmax(axis=1), classes)
+    true, given = truth.reshape(-1).astype(np.int64), probabilities.reshape(-1, len(classes))
+    if (true < 0).any():
+        true, given = true[true >= 0], given[true >= 0]
+    if not len(true):
+        return dict.fromkeys(("mean_iou", "accuracy", "loss", "f1"), "no pixel of the rows has a class")
+    right, wanted, chosen = class_counts(true, given.argmax(axis=1), len(classes))
     union = wanted + chosen - right
     seen = union > 0
+    by_class = {
+        name: float(right[place] / union[place])
+        if seen[place]
+        else f"no pixel is, or was taken for, the class {classes[place]!r}"
+        for place, name in enumerate(iou_names(classes))
+    }
     return {
         "mean_iou": float(np.mean(right[seen] / union[seen])),
         "accuracy": float(right.sum() / len(true)),
         "loss": cross_entropy(true, given),
         "f1": float(np.mean(2 * right[seen] / (wanted + chosen)[seen])),
+        **by_class,
     }
+
+
+def iou_names(classes: Sequence[Any]) -> list[str]:
+    """The name of each class's metric, iou_CLASS, with `_` for what MLflow has in no name.
+
+    Where two names would be one the class's place is behind them.
+    """
+    plain = [re.sub(r"[^\w.\- /]", "_", str(name)) for name in classes]
+    return [
+        f"iou_{name}" if plain.count(name) == 1 else f"iou_{name}_{place}" for place, name in enumerate(plain)
+    ]
 
 
 def tagging_metrics(truth: NDArray[Any], probabilities: Floats, classes: Sequence[str]) -> Measured:

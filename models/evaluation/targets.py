@@ -56,7 +56,7 @@ def evaluate_target(
     if target.task == "tagging":
         return Evaluation.of(tagging_metrics(truth, predicted, [str(one) for one in target.classes]))
     if target.task == "segmentation":
-        return Evaluation.of(segmentation_metrics(truth, predicted, len(target.classes)))
+        return Evaluation.of(segmentation_metrics(truth, predicted, target.classes))
     return Evaluation.of(label_metrics(truth, predicted, target.thresholds))
 
 

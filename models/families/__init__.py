@@ -30,6 +30,7 @@ FAMILIES = {
     "gpt": "tidegate.models.families.gpt",
     "seq2seq": "tidegate.models.families.seq2seq",
     "ssd": "tidegate.models.families.ssd",
+    "unet": "tidegate.models.families.unet",
     "tide": "tidegate.models.families.tide",
     "autoencoder": "tidegate.models.families.autoencoder",
 }

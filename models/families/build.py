@@ -199,10 +199,21 @@ def _check_dense(name: str, outputs: AnyOutputs) -> None:
                 f"family {name!r} answers one class a row, and the target has a label for each token; expected one "
                 f"that answers as many; use family {fitting}, or a model of your own"
             )
-        if head.shape is not None and head.activation != "linear" and not head.tokens:
+        at_places = head.shape is not None and head.activation != "linear" and not head.tokens
+        several = isinstance(outputs, SeveralOutputs)
+        if at_places and (several or "segmentation" not in tasks_of(name)):
+            fitting = " or ".join(repr(known) for known in FAMILIES if "segmentation" in tasks_of(known))
+            other = (
+                "a model of your own" if several else f"family {fitting} of an image, or a model of your own"
+            )
             raise OptionsError(
                 f"family {name!r} answers one class a row, and the target has a class at each of {head.shape} places; "
-                "expected a model of your own; write it in a file, model: {file: ./my_model.py}"
+                f"expected {other}; write it in a file, model: {{file: ./my_model.py}}"
+            )
+        if not at_places and tasks_of(name) == ("segmentation",):
+            raise OptionsError(
+                f"family {name!r} answers a class at each pixel of an image, and the "
+                "target has none; expected a mask an image; set data.task: segmentation, or use another family"
             )
 
 

@@ -50,6 +50,7 @@ from tidegate.models.preprocessing.splitting.rules import (
 from tidegate.models.preprocessing.splitting.splits import Rows, fingerprint, fold_rows
 from tidegate.models.preprocessing.summary import summary_of
 from tidegate.models.preprocessing.target.anomalies import LABEL, usual_rows, with_input_as_target
+from tidegate.models.preprocessing.target.masks import tell_about_masks
 from tidegate.models.preprocessing.target.tags import with_tags
 from tidegate.models.preprocessing.target.target_checks import tell_about_target
 from tidegate.models.preprocessing.target.target_columns import (
@@ -209,6 +210,8 @@ def prepare(
         check_weights(weight, splits)
         learned = identity.copy[np.concatenate([index["train"], index["validation"]])]
         tell_about_target(schema, columns, splits["test"], kept)
+        if schema.target.values is not None:
+            tell_about_masks(schema.target, splits)
         known_parts = bool((parts != FREE).any())
         tell_leaks(schema, columns, index, identity, known_parts or rules.chosen, groups)
         some = take(seen, index["train"])

@@ -23,6 +23,7 @@ FORMAT_KINDS: dict[str, Mapping[str, str]] = {
     "text_folder": TEXT_KINDS,
     "image_folder": {"image": "image"},
     "boxes": {"image": "image"},
+    "masks": {"image": "image"},
 }
 
 

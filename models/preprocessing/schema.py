@@ -97,6 +97,8 @@ class Target(BaseModel):
         quantiles: of a forecast (`forecasting`, whose shape is its steps), those answered for each step, ascending.
         thresholds: of sets of labels, the probability from which each label is answered; None: 0.5 for all.
             Of anomalies the one score above which a row is one.
+        values, ignored: of masks, what a pixel of each class holds, and one that has no class; None: no masks, and no
+            such pixels.
         label, alarms: of anomalies (`anomaly`, whose shape is the input's), the column of known ones, and the share of
             validation rows above the threshold.
         naive_error: of a forecast, what MASE divides by, see `forecast.series.Series.naive_error`; None: there is none.
@@ -118,6 +120,8 @@ class Target(BaseModel):
     thresholds: tuple[float, ...] | None = None
     label: str | None = None
     alarms: float | None = None
+    values: tuple[int, ...] | None = None
+    ignored: int | None = None
 
     @property
     def name(self) -> str:

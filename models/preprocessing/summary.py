@@ -14,6 +14,7 @@ from tidegate.models.data.item_lists import LISTS, WRITTEN, items_of
 from tidegate.models.preprocessing.schema import Field, Schema, Target
 from tidegate.models.preprocessing.target.encode_target import encoded
 from tidegate.models.preprocessing.target.label_matrix import label_matrix
+from tidegate.models.preprocessing.target.masks import pixels_by_class
 from tidegate.models.preprocessing.target.text_target import tokenize
 
 MOST_CATEGORIES = 100_000  # distinct ones that are counted
@@ -52,6 +53,8 @@ def _output_summary(output: Target, columns: Columns, splits: Mapping[str, Colum
     known: dict[str, Any] = {"task": output.task}
     if not output.names:
         return known
+    if output.values is not None:
+        known |= {"pixels": {part: pixels_by_class(output, rows) for part, rows in splits.items()}}
     if output.shape is not None:
         return known | {"shape": list(output.shape), "classes": [str(one) for one in output.classes]}
     if output.task == "regression":

@@ -46,6 +46,7 @@ READERS: dict[str, str] = {
     "audio_folder": "tidegate.models.readers.audio_folder",
     "text_folder": "tidegate.models.readers.text_folder",
     "boxes": "tidegate.models.readers.boxes",
+    "masks": "tidegate.models.readers.masks",
 }
 TILED = ("boxes",)
 SCANNED = ("csv", "parquet", "jsonl", "npz")

@@ -4,8 +4,8 @@ The changes are Keras' own layers before the model, in a wrapper model that is o
 numbers come from seed generators, which are variables: a checkpoint contains them, and a resumed training gives the
 same bits.
 
-Boxes move when an image is flipped. Instead of flipping the target, the model's output for a flipped image is flipped
-back; this works because the default boxes are their own mirror image.
+Boxes and masks move when an image is flipped. Instead of flipping the target, the model's output for a flipped image is
+flipped back; of boxes this works because the default boxes are their own mirror image.
 """
 
 from __future__ import annotations
@@ -18,10 +18,16 @@ import numpy as np
 from tidegate.models.config.training_parts import Augmentation
 from tidegate.models.data.default_boxes import Grid
 from tidegate.models.errors import OptionsError
+from tidegate.models.preprocessing.schema import Target
 
 
 def augmented(
-    model: Any, images: Sequence[str], options: Augmentation, seed: int, grids: Sequence[Grid] = ()
+    model: Any,
+    images: Sequence[str],
+    options: Augmentation,
+    seed: int,
+    grids: Sequence[Grid] = (),
+    target: Target | None = None,
 ) -> Any:
     """Return a Keras model that changes the images in training, and shares all weights with `model`.
 
@@ -33,9 +39,10 @@ def augmented(
         options: the changes.
         seed: seeds the changes.
         grids: the default boxes of a detection; () for other tasks.
+        target: what is predicted, which has a shape of its own where the answer has places; None: it has none.
 
     Raises:
-        OptionsError: the model has no image input, or finds boxes that a change would move.
+        OptionsError: the model has no image input, or answers boxes or places that a change would move.
     """
     import keras
 
@@ -52,11 +59,54 @@ def augmented(
     }
     if grids:
         return _flipped(model, tensors, read[0], options, seed, grids)
+    if _has_places(target) and (options.flip or options.rotate or options.shift):
+        return _with_mask(model, tensors, read, options, seed)
     changed = dict(tensors)
     for place, name in enumerate(read):
         for layer in _layers(options, seed + place):
             changed[name] = layer(changed[name])
     return keras.Model(tensors, model(changed), name="augmented")
+
+
+def _has_places(target: Target | None) -> bool:
+    """Whether an answer, or one of several, has a value at each place of an array."""
+    if target is None:
+        return False
+    return any(one.shape is not None and one.quantiles is None for one in target.outputs or (target,))
+
+
+def _with_mask(
+    model: Any, tensors: dict[str, Any], images: Sequence[str], options: Augmentation, seed: int
+) -> Any:
+    """A model of a value at each pixel with random flips and noise on its image; its output is flipped back."""
+    import keras
+
+    from tidegate.models.training.flips import flip, flip_places_back
+
+    size, answer = tuple(tensors[images[0]].shape[1:3]), tuple(model.outputs[0].shape[1:])
+    one = len(images) == 1 and len(model.outputs) == 1 and answer[:2] == size
+    if options.rotate or options.shift or not one:
+        why = "its places" if one else "the places of its answers, which are no pixels of one image,"
+        rest = (
+            "flip and noise alone; leave rotate and shift out" if one else "noise alone; leave the others out"
+        )
+        raise OptionsError(
+            f"option 'training.augmentation' is {options.model_dump(exclude_defaults=True)}, and the target has a "
+            f"value at each place: {why} would not move along; expected {rest}"
+        )
+    x, undo = tensors[images[0]], []
+    seeds = [int(drawn) & 0x7FFFFFFF for drawn in np.random.SeedSequence(seed).generate_state(5)]
+    for axis, drawn in zip(("horizontal", "vertical"), seeds[:2], strict=True):
+        if options.flip in (axis, "both"):
+            layer = _in_float32(keras.layers.RandomFlip(axis, seed=drawn, dtype="float32"))
+            x, flipped = flip(x, axis, layer)
+            undo.append((flipped, axis))
+    if options.noise:
+        x = _in_float32(keras.layers.GaussianNoise(options.noise, seed=seeds[-1], dtype="float32"))(x)
+    answers = model({**tensors, images[0]: x})
+    for flipped, axis in undo:
+        answers = flip_places_back(answers, flipped, axis)
+    return keras.Model(tensors, answers, name="augmented")
 
 
 def _layers(options: Augmentation, seed: int) -> list[Any]:

@@ -14,6 +14,7 @@ from tidegate.models.config.losses import (
     dense_task,
     encode_target,
     loss_named,
+    with_ignored,
     with_label_smoothing,
 )
 from tidegate.models.config.metrics import (
@@ -35,6 +36,7 @@ from tidegate.models.networks.user_models.own_training import OwnTraining, own_m
 from tidegate.models.training.measures.class_metrics import class_metric
 from tidegate.models.training.measures.label_metrics import label_metric
 from tidegate.models.training.measures.loss_functions import loss_function
+from tidegate.models.training.measures.pixel_metrics import pixel_metric
 from tidegate.models.training.optimizers import build_optimizer
 from tidegate.models.training.own.own_objects import own_metric, require_value_a_row
 from tidegate.models.user_code.project import line_in_project
@@ -57,6 +59,7 @@ def compile_model(
     classes: int,
     batches: int,
     shape: tuple[int, ...] | None = None,
+    ignores: bool = False,
 ) -> Loss:
     """Compile `model` for its training and return the chosen loss.
 
@@ -68,6 +71,7 @@ def compile_model(
         classes: number of classes.
         batches: batches per epoch.
         shape: of a dense target's row.
+        ignores: whether some of its places have no class.
 
     Raises:
         OptionsError: loss, optimizer, schedule or a metric is unknown, or they do not fit together.
@@ -82,10 +86,11 @@ def compile_model(
         )
     named = loss_named(options.loss, dense_task(task, shape), classes)
     loss = with_label_smoothing(named, options.label_smoothing)
+    loss = with_ignored(loss) if ignores else loss
     own = own_training(model)
     trained = model if own is None else own.model
     penalise(trained, options.regularization)
-    metrics = keras_metrics(options.metrics, task, classes)
+    metrics = keras_metrics(options.metrics, task, classes, ignores)
     schedule, function = options.learning_rate_schedule, loss_function(loss)
     trained.compile(
         optimizer=build_optimizer(options.optimizer, schedule, batches, options.epochs),
@@ -108,7 +113,9 @@ def as_learned(loss: Loss, y: np.ndarray, classes: int, shape: Sequence[int | No
     return encoded[..., None] if len(shape) == encoded.ndim + 1 else encoded
 
 
-def keras_metrics(stated: Sequence[Entry] | None, task: str, classes: int) -> list[Any]:
+def keras_metrics(
+    stated: Sequence[Entry] | None, task: str, classes: int, ignores: bool = False
+) -> list[Any]:
     """The Keras metrics of `training.metrics`, or the task's default ones.
 
     Raises:
@@ -121,7 +128,20 @@ def keras_metrics(stated: Sequence[Entry] | None, task: str, classes: int) -> li
     if task == "classification":
         require_top(names, classes)
     built_in = label_metric if task == "multilabel" else keras_metric
-    return [own_metric(own[name]) if name in own else built_in(name, classes) for name in names]
+    of_pixels = {"mean_iou", *(["accuracy"] if ignores else [])}
+    if task == "segmentation" and ignores and set(names) - {*of_pixels, *own}:
+        raise OptionsError(
+            f"metrics {', '.join(sorted(set(names) - {*of_pixels, *own}))} in 'training.metrics' count all pixels, and "
+            "data.target ignores some; expected accuracy and mean_iou; leave the others out"
+        )
+    return [
+        own_metric(own[name])
+        if name in own
+        else pixel_metric(name, classes)
+        if task == "segmentation" and name in of_pixels
+        else built_in(name, classes)
+        for name in names
+    ]
 
 
 def build_metrics(own: OwnTraining, inputs: Mapping[str, Any], target: Any) -> None:

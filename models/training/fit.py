@@ -9,7 +9,8 @@ from typing import Any
 
 import numpy as np
 
-from tidegate.models.config.class_weights import class_weights
+from tidegate.models.config.class_weights import class_sizes, class_weights, row_weights
+from tidegate.models.config.losses import require_value_a_pixel
 from tidegate.models.config.options import parse_options
 from tidegate.models.config.training import Training, keras_backend
 from tidegate.models.data.columns import Array
@@ -177,20 +178,24 @@ def fit(
     batches = -(-count // options.batch_size)
     sampling = Sampling(count, min(options.batch_size, count)) if options.privacy else None
     if options.augmentation is not None:
-        model = augmented(model, images, options.augmentation, seed, grids)
+        model = augmented(model, images, options.augmentation, seed, grids, target)
     encode: Callable[[np.ndarray], Any]
     if target is not None and target.outputs is not None:
         loss, encode = compile_several(model, some, options, target, batches)
     else:
         shape = target.shape if target is not None else None
         ready = shared.loss if shared is not None else None
-        loss = ready or compile_model(model, some, options, task, len(classes), batches, shape)
+        ignores = target is not None and target.ignored is not None
+        loss = ready or compile_model(model, some, options, task, len(classes), batches, shape, ignores)
         encode = partial(as_learned, loss, classes=len(classes), shape=model.outputs[0].shape)
+    at_places = target is not None and target.at_places
     if sampling is not None:
         require_private_model(model)
     counts = None
     if classes and options.class_weights is not None:
-        counts = windows.counts if windows is not None else np.bincount(some[1], minlength=len(classes))
+        counts = windows.counts if windows is not None else class_sizes(some[1], len(classes))
+        if at_places:
+            require_value_a_pixel(loss)
     of_class = class_weights(options.class_weights, counts, classes)
 
     def rows(part: Rows) -> tuple[Any, ...]:
@@ -198,9 +203,8 @@ def fit(
 
     def weighted(part: Rows, own: Array | None) -> tuple[Any, ...]:
         """With the product of the weights of a row and of its class, as `Model.fit` does."""
-        of_rows = [own, None if of_class is None else of_class[part[1]]]
-        given = [one for one in of_rows if one is not None]
-        return (*rows(part), np.prod(given, axis=0)) if given else rows(part)
+        weights = row_weights(own, of_class, part[1], at_places)
+        return rows(part) if weights is None else (*rows(part), weights)
 
     def weighted_window(part: WindowRows) -> tuple[Any, ...]:
         return weighted(part[:2], part[2] if len(part) > 2 else None)
@@ -212,8 +216,11 @@ def fit(
     else:
         training_rows = weighted(some, weights)
         training_rows = training_rows if sampling is None else sampling.padded(training_rows)
-    of_validation = () if validation_weights is None else (validation_weights,)
-    validation_rows = held_out and (*rows(held_out), *of_validation)
+    if held_out is None or validation_weights is None:
+        validation_rows = held_out and rows(held_out)
+    else:
+        of_validation = row_weights(validation_weights, None, held_out[1], at_places)
+        validation_rows = (*rows(held_out), of_validation)
     if shared is not None and shared.loops is not None:
         loop, check = shared.restart(training_rows, validation_rows)
     else:

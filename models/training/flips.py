@@ -1,4 +1,4 @@
-"""Random flips of images in training, and the inverse flip of a detection model's outputs."""
+"""Random flips of images in training, and the inverse flip of a model's outputs: of boxes, or of values at pixels."""
 
 from __future__ import annotations
 
@@ -26,6 +26,20 @@ def flip(images: Any, axis: str, layer: Any) -> tuple[Any, Any]:
     marked = ops.concatenate([images, ops.zeros_like(images[..., :1]) + edge], axis=-1)
     turned = layer(marked)
     return turned[..., :-1], turned[:, 0, 0, -1]
+
+
+def flip_places_back(answers: Any, flipped: Any, axis: str) -> Any:
+    """Outputs (rows, height, width, ...) for the images before they were flipped.
+
+    Args:
+        answers: the model's outputs.
+        flipped: 1 if an image was flipped (rows,).
+        axis: of the flips.
+    """
+    from keras import ops
+
+    there = ops.reshape(flipped, (-1, *[1] * (len(answers.shape) - 1))) > 0.5
+    return ops.where(there, ops.flip(answers, axis=AXES[axis]), answers)
 
 
 def flip_back(answers: Any, flipped: Any, axis: str, grids: Sequence[Grid], size: tuple[int, int]) -> Any:

@@ -227,6 +227,8 @@ class Data(Part):
                 yield (
                     f"target {entry.name} is {words}, and task is {self.task}; leave the kind or the task out"
                 )
+            if entry.kind == "mask" and len(self.target or ()) > 1:
+                yield f"target {entry.name} is a mask, which is the only target, and there are others; leave them out"
 
     def _problems_of_forecast(self) -> Iterator[str]:
         if self.forecast is None:

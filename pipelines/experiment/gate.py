@@ -24,6 +24,7 @@ SHARES = (  # from 0 to 1
 REPLAYED = ("replay_agreement", "replay_p99")
 # What follows the name of one of several outputs.
 OF_OUTPUT = tuple(f"_{name}" for task, names in METRICS.items() if task != "multioutput" for name in names)
+OF_CLASS = tuple(f"{split}iou_" for split in SPLITS)  # of a class of a segmentation, whose name follows
 CONFIDENCE = 0.95
 
 
@@ -127,7 +128,7 @@ def check_name(metric: str, task: str | None, own: Sequence[str] = ()) -> None:
 
     Args:
         metric: what the gate names; one of several target columns is `test_rmse_COLUMN`, one of several outputs
-            `test_OUTPUT_rmse`.
+            `test_OUTPUT_rmse`, one class of a segmentation `test_iou_CLASS`.
         task: of `preprocessing.schema.Task`; None where it is inferred from the data.
         own: names of the user's metrics in `training.metrics`.
 
@@ -142,7 +143,8 @@ def check_name(metric: str, task: str | None, own: Sequence[str] = ()) -> None:
     )
     of_top = task in (None, "classification") and top_k([metric]) and metric.startswith(SPLITS)
     of_output = task in (None, "multioutput") and metric.startswith(SPLITS) and metric.endswith(OF_OUTPUT)
-    if metric not in known and not of_column and not of_top and not of_output:
+    of_class = task in (None, "segmentation") and metric.startswith(OF_CLASS)
+    if not (metric in known or of_column or of_top or of_output or of_class):
         raise ExperimentError(
             f'gate.metric: no run has a metric "{metric}"{suggested(near_metric(metric, known))}; '
             f"expected one of: {', '.join(known)}"
@@ -161,7 +163,7 @@ def check_limits(metric: str, minimum: float | None, maximum: float | None) -> N
             "minimum <= maximum; swap them, or leave one out"
         )
     names = {metric.removeprefix(split).removesuffix("_mean") for split in SPLITS}
-    if not names & set(SHARES) and not top_k([metric]):
+    if not names & set(SHARES) and not top_k([metric]) and not metric.startswith(OF_CLASS):
         return
     if minimum is not None and minimum > 1:
         raise ExperimentError(

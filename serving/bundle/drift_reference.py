@@ -87,7 +87,10 @@ def evenly_spaced_rows(columns: Columns, rows: int) -> Columns:
 
 
 def predicted_columns(contract: Contract, values: NDArray[np.float32]) -> Columns:
-    """Predictions as columns by target name: labels, texts, numbers of boxes, numbers, or arrays `(n, ...)`."""
+    """Predictions as columns by target name: labels, texts, numbers of boxes, numbers, or arrays `(n, ...)`.
+
+    Of masks there is a column a class: its share of the image.
+    """
     if contract.task == "generation":
         return {contract.target[0]: values[:, 1]}
     if contract.detection is not None:
@@ -108,6 +111,10 @@ def _answered(target: Target, values: NDArray[np.float32]) -> Columns:
         return {"score": values[:, 0]}
     if target.task == "tagging":
         return {target.name: told_of(target, values)}
+    if target.values is not None:
+        places = values.reshape(len(values), target.places, -1).argmax(axis=2)
+        shares = {str(one): (places == place).mean(axis=1) for place, one in enumerate(target.classes)}
+        return {name: share.astype(np.float64) for name, share in shares.items()}
     if target.quantiles is not None:
         return {target.name: by_step(target, values)[:, :, len(target.quantiles) // 2]}
     if target.shape is not None or not target.names:

@@ -22,7 +22,8 @@ def predictions_of(target: Target, values: NDArray[Any]) -> list[Prediction]:
 
     Returns:
         For a class `{"label", "probability", "probabilities"}`; for a set of labels `{"labels", "probabilities"}`, the
-        latter by label; for a class at each place `{"labels", "probability"}`, nested as the target's shape; the same
+        latter by label; for a class at each place `{"labels", "probability"}`, nested as the target's shape, of a mask
+        `{"mask", "probability"}`, whose whole numbers are what a pixel of the class holds in the data; the former
         for a label for each token, as long as the row has tokens; for numbers a number, or a list where a row has
         several, nested as the shape; for a forecast `{"forecast", "quantiles"}`, the median of each step, and by
         quantile the numbers of all steps; for anomalies `{"score", "anomaly"}`; of several outputs these by name.
@@ -103,9 +104,10 @@ def _by_output(target: Target, values: NDArray[Any]) -> list[Prediction]:
 def _places(target: Target, values: NDArray[Any]) -> list[Prediction]:
     shape = (len(values), *(target.shape or ()))
     given = _at_places(target, values)
-    labels = np.array(target.classes)[given.argmax(axis=-1)].reshape(shape).tolist()
+    key, names = ("labels", target.classes) if target.values is None else ("mask", target.values)
+    labels = np.array(names)[given.argmax(axis=-1)].reshape(shape).tolist()
     shares = given.max(axis=-1).reshape(shape).tolist()
-    return [{"labels": row, "probability": share} for row, share in zip(labels, shares, strict=True)]
+    return [{key: row, "probability": share} for row, share in zip(labels, shares, strict=True)]
 
 
 def _tags(target: Target, values: NDArray[Any]) -> list[Prediction]:

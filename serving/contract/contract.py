@@ -95,6 +95,7 @@ class Contract(BaseModel):
         prompt: of a model that writes texts, the input that the text continues; None: no input.
         decoding: of a model that writes texts, how they are chosen.
         most_rows: of a model that writes texts, the rows that one request may have.
+        values: of masks, what a pixel of each class holds.
         detection: of a model that finds boxes, which of them are returned.
         explain: how predictions are explained; None: they are not.
     """
@@ -115,6 +116,7 @@ class Contract(BaseModel):
     threshold: float | None = None
     quantiles: tuple[float, ...] | None = None
     thresholds: dict[str, float] | None = None
+    values: tuple[int, ...] | None = None
 
     @classmethod
     def of(
@@ -158,6 +160,7 @@ class Contract(BaseModel):
             threshold=_threshold(schema.target),
             thresholds=_by_label(schema.target),
             quantiles=schema.target.quantiles,
+            values=schema.target.values,
         )
 
     @cached_property
@@ -185,6 +188,7 @@ class Contract(BaseModel):
             outputs=self.outputs,
             quantiles=self.quantiles,
             thresholds=self._thresholds,
+            values=self.values,
         )
 
     @property
@@ -197,7 +201,14 @@ class Contract(BaseModel):
     def answers_like(self, target: Target) -> bool:
         """Whether the answers mean the same as those to another target."""
         ours, theirs = (
-            (one.task, one.classes, one.task == "anomaly" or one.shape, one.outputs, one.quantiles)
+            (
+                one.task,
+                one.classes,
+                one.task == "anomaly" or one.shape,
+                one.outputs,
+                one.quantiles,
+                one.values,
+            )
             for one in (self.target_, target)
         )
         return ours == theirs

@@ -29,6 +29,7 @@ DTYPES = {
 NAMES = {"bool": "BOOL", "float16": "FP16", "float32": "FP32", "float64": "FP64", "str": "BYTES"}
 LENGTH = struct.Struct("<I")
 ANOMALY = "anomaly"  # of a score, whether it is above the threshold
+MASK = "mask"  # of a class at each pixel, what a pixel of the class holds
 ANSWERED = "answered"  # of a set of labels, which of them are
 
 
@@ -54,7 +55,8 @@ def output_specs(contract: Contract) -> list[TensorSpec]:
 
     Of several outputs a tensor called as each, and of one of classes NAME_label too; arrays keep their shape. Of a
     label for each token `probabilities` and `labels`, an empty text where the row has none. Of sets of labels that have
-    thresholds of their own `answered`, true where a label is, beside `probabilities`. Of anomalies `score`, and
+    thresholds of their own `answered`, true where a label is, beside `probabilities`. Of masks `mask`, what a pixel of
+    the likeliest class holds, beside `probabilities`. Of anomalies `score`, and
     `anomaly`, true above the threshold. Of a forecast `predictions` has the quantiles of each step. Of a model that
     writes texts `text` and `log_probability`; for boxes see `box_tensors`.
     """
@@ -87,7 +89,8 @@ def _specs_of(target: Target) -> list[TensorSpec]:
     if target.quantiles is not None:
         return [TensorSpec("predictions", "FP32", (*shape, len(target.quantiles)))]
     if target.task == "segmentation":
-        return [TensorSpec("probabilities", "FP32", (*shape, len(target.classes)))]
+        at_places = TensorSpec("probabilities", "FP32", (*shape, len(target.classes)))
+        return [at_places] if target.values is None else [at_places, TensorSpec(MASK, "INT32", shape)]
     if target.task == "multilabel":
         probabilities = TensorSpec("probabilities", "FP32", (len(target.classes),))
         answered = TensorSpec(ANSWERED, "BOOL", (len(target.classes),))
@@ -138,6 +141,9 @@ def _maker(output: Target, spec: TensorSpec) -> Callable[[Array], Array]:
     if spec.name == ANSWERED:
         limits = np.asarray(limits_of(output))
         return lambda values: np.asarray(values >= limits)
+    if spec.name == MASK:
+        held = np.array(output.values, np.int32)
+        return lambda values: np.asarray(held[values.reshape(len(values), *spec.shape, -1).argmax(axis=-1)])
     if spec.name == "label":
         classes = np.array(output.classes)
         return lambda values: np.asarray(classes[argmax_rows(values)])

@@ -234,6 +234,13 @@ def _prediction(target: Target) -> Spec:
         return {"type": "object", "properties": {"labels": tags, "probability": row | {"items": number}}}
     if target.task == "segmentation":
         nested = {"labels": _nested(label, target.shape), "probability": _nested(number, target.shape)}
+        if target.values is not None:
+            held: Spec = {"type": "integer", "enum": list(target.values)}
+            by_value = ", ".join(
+                f"{value} is {name}" for value, name in zip(target.values, target.classes, strict=True)
+            )
+            mask = _nested(held, target.shape) | {"description": f"row by row from the top; {by_value}"}
+            nested = {"mask": mask, "probability": nested["probability"]}
         return {"type": "object", "properties": nested}
     if target.classes:
         several = {"type": "array", "items": number}

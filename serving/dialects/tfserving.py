@@ -30,7 +30,13 @@ from tidegate.serving.http.json_body import decode, encode
 
 SIGNATURE = "serving_default"
 DTYPES = {"bool": "DT_BOOL", "float16": "DT_HALF", "float32": "DT_FLOAT", "float64": "DT_DOUBLE"}
-OUTPUTS = {"BOOL": "DT_BOOL", "BYTES": "DT_STRING", "FP32": "DT_FLOAT", "INT64": "DT_INT64"}
+OUTPUTS = {
+    "BOOL": "DT_BOOL",
+    "BYTES": "DT_STRING",
+    "FP32": "DT_FLOAT",
+    "INT32": "DT_INT32",
+    "INT64": "DT_INT64",
+}
 EXPECTED = 'an object {"instances": [...]} or {"inputs": ...}'
 
 
@@ -43,7 +49,8 @@ class TFServing:
         self._served, self._contract = served, served.contract
         self._reader, self._answers = RequestReader(served.contract), AnswerTensors(served.contract)
         several = served.contract.detection is not None or served.contract.outputs is not None
-        named = served.contract.task in ("tagging", "anomaly") or served.contract.thresholds is not None
+        contract = served.contract
+        named = contract.task in ("tagging", "anomaly") or bool(contract.thresholds or contract.values)
         self._several = several or named
         self._fields = {field.name: field for field in served.contract.schema_.inputs}
         places = [f"/v1/models/{served.name}", f"/v1/models/{served.name}/versions/{served.version}"]

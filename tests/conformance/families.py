@@ -30,8 +30,9 @@ from tidegate.serving.bundle.measurements import Batching, Parity
 from tidegate.serving.inference.predictor import Predictor, sample_rows
 
 ROWS = 64
-# They answer texts or boxes, see `texts.py` and `boxes.py`, or forecasts or scores, see tests/serving/contract.
-OTHERS = ("char_lm", "gpt", "seq2seq", "ssd", "tide", "autoencoder")
+# They answer texts or boxes, see `texts.py` and `boxes.py`; forecasts, scores or masks, see tests/serving/contract and
+# tests/pipelines/walks.
+OTHERS = ("char_lm", "gpt", "seq2seq", "ssd", "tide", "autoencoder", "unet")
 CASES = (*(name for name in FAMILIES if name not in OTHERS), "user", "lists")
 USER = Path(__file__).with_name("user_model.py")
 BATCHED = Batching(rows=48, speeds={1: 1.0, 48: 48.0})  # whether it pays or not

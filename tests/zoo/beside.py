@@ -9,6 +9,7 @@ import numpy as np
 from tests.zoo.baselines import boosting, dtw_accuracy, kneser_ney, markov_loss
 from tests.zoo.forecasts import boosted, seasonal_naive
 from tests.zoo.outliers import isolation_forest
+from tests.zoo.pixels import pixel_regression
 from tests.zoo.topics import one_vs_rest
 from tests.zoo.windows import sliding_map50
 from tidegate.models.config.losses import IGNORED_TOKEN
@@ -31,6 +32,7 @@ COMPUTED = (
     "demand",
     "news-topics",
     "anomalies",
+    "scenes",
 )
 PUBLISHED = {
     "gpt": "3.507 a character measured for text-generation, an LSTM",
@@ -74,6 +76,8 @@ def beside(name: str, document: dict[str, Any]) -> str:
     if prepared.schema.target.task == "multilabel":
         usual, own = one_vs_rest(prepared.schema.target, train, prepared.splits["validation"], test)
         return f"one-vs-rest logistic regression {usual:.3f}, with thresholds chosen as ours {own:.3f}"
+    if prepared.schema.target.task == "segmentation":
+        return f"logistic regression of each pixel {pixel_regression(prepared.schema, train, test):.3f}"
     if data.anomaly is not None:
         auc = isolation_forest(prepared.schema.target, prepared.transforms, train, test)
         return f"isolation forest {auc:.3f}"

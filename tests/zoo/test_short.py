@@ -37,6 +37,7 @@ SHORTER: dict[str, dict[str, Any]] = {
     "transformer": {"pretrain": {"epochs": 1, "copies": 1}},
     "inception": {"stages": [[16], [16]]},
     "tide": {"width": 16},
+    "unet": {"filters": 4, "depth": 2},
     "autoencoder": {"hidden": [16]},
     "ssd": {"filters": [8], "convolutions": 1, "width": 8, "box_width": 8},
 }
@@ -112,6 +113,8 @@ def test_an_example_is_learned_exported_and_answers_raw_rows(name: str, tmp_path
         assert all(answer["label"] in target.classes for answer in answered)
     if target.task == "detection":
         assert all(set(box) == {"label", "score", "box"} for answer in answered for box in answer["boxes"])
+    if target.task == "segmentation":
+        assert all(np.shape(answer["mask"]) == target.shape for answer in answered)
     if target.task == "forecasting":
         assert all(len(answer["forecast"]) == target.places for answer in answered)
     if target.task == "generation":

@@ -11,6 +11,7 @@ from tidegate.models.data.columns import Array, Columns, missing
 from tidegate.models.errors import SchemaError
 from tidegate.models.preprocessing.schema import Class, Schema, Target
 from tidegate.models.preprocessing.target.label_matrix import label_matrix
+from tidegate.models.preprocessing.target.masks import mask_places
 from tidegate.models.preprocessing.target.tags import encode_tags
 
 
@@ -18,9 +19,9 @@ def encode_target(schema: Schema, columns: Columns) -> NDArray[Any]:
     """The target as numbers.
 
     Returns:
-        int64 class indices `(n,)`, `(n, *shape)` of a segmentation or tagging; float32 `(n, outputs)` or `(n, *shape)`
-        of a regression, `(n, labels)` of 0 and 1 of a multi-label target; of several outputs all of these side by side,
-        as float32, see `answers.truths_of`.
+        int64 class indices `(n,)`, `(n, *shape)` of a segmentation or tagging, -1 where there is none; float32
+        `(n, outputs)` or `(n, *shape)` of a regression, `(n, labels)` of 0 and 1 of a multi-label target; of several
+        outputs all of these side by side, as float32, see `answers.truths_of`.
 
     Raises:
         SchemaError: a row has no value, or a class that the schema does not have.
@@ -57,6 +58,8 @@ def _dense(target: Target, column: Array) -> NDArray[Any]:
     """A target of one array a row."""
     if target.task != "segmentation":
         return column.astype(np.float32)
+    if target.values is not None:
+        return mask_places(target, column)
     return _positions(target, column.reshape(-1)).reshape(column.shape)
 
 

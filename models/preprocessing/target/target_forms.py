@@ -15,10 +15,9 @@ from tidegate.models.errors import SchemaError
 from tidegate.models.preprocessing.schema import Class, Target
 from tidegate.models.preprocessing.schema_inference import infer_target
 from tidegate.models.preprocessing.target.label_matrix import known_labels
+from tidegate.models.preprocessing.target.masks import MOST_CLASSES, MaskOptions, mask_target
 from tidegate.models.preprocessing.target.one_hot import TargetColumns
 from tidegate.models.preprocessing.target.tags import tag_target
-
-MOST_CLASSES = 256  # of a target of classes at each place
 
 
 @dataclass(frozen=True)
@@ -27,6 +26,7 @@ class Output:
 
     name: str
     task: str | None = None
+    mask: MaskOptions | None = None
 
 
 class TargetForms:
@@ -49,6 +49,7 @@ class TargetForms:
         self._stated = stated
         if len(self.names) == 1 and self.names[0] in stated:
             self.task = stated[self.names[0]]
+        self._mask = next((output.mask for output in outputs if output.mask), None)
         self._outputs: list[TargetForms] = []
         self._dense = False
 
@@ -164,11 +165,15 @@ class TargetForms:
 
     def _is_dense(self, column: Array) -> bool:
         """Whether a column holds a class or a number at each place of an array."""
+        if self._mask is not None:
+            return True  # whose content `mask_target` checks
         stated = self.task == "segmentation" and column.ndim > 1
         return column.dtype != object and (stated or column.ndim > 2)
 
     def _dense_target(self, column: Array) -> Target:
         (name,), shape = self.names, tuple(column.shape[1:])
+        if self._mask is not None:
+            return mask_target(name, column, self._mask)
         whole = (_is_whole(column) and column.dtype.kind != "f") or self.task == "segmentation"
         if self.task != "regression" and whole:
             classes = _classes(name, column)
@@ -190,9 +195,14 @@ class TargetForms:
 def outputs_of(entries: Sequence[str | Mapping[str, Any]] | None) -> list[Output]:
     """The entries of `data.target` that state a task of their own."""
     stated = [entry for entry in entries or () if not isinstance(entry, str)]
-    tasks = {"labels": "multilabel"}
+    tasks = {"labels": "multilabel", "mask": "segmentation"}
     found = [
-        Output(entry["name"], entry.get("task") or tasks.get(entry.get("kind") or "")) for entry in stated
+        Output(
+            entry["name"],
+            entry.get("task") or tasks.get(entry.get("kind") or ""),
+            MaskOptions.of(entry) if entry.get("kind") == "mask" else None,
+        )
+        for entry in stated
     ]
     return [output for output in found if output.task]
 

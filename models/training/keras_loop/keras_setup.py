@@ -8,8 +8,8 @@ from typing import TYPE_CHECKING, Any
 
 import numpy as np
 
-from tidegate.models.config.class_weights import class_weights
-from tidegate.models.config.losses import Loss, dense_task, loss_named
+from tidegate.models.config.class_weights import class_sizes, class_weights, row_weights
+from tidegate.models.config.losses import Loss, dense_task, loss_named, require_value_a_pixel
 from tidegate.models.config.training import Training
 from tidegate.models.config.training_parts import Plateau
 from tidegate.models.errors import OptionsError, UserModelError
@@ -72,7 +72,8 @@ def keras_training(
         some = as_learned(loss, train[1][:4], len(classes), model.outputs[0].shape)
         build_metrics(own, inputs_of(model, train[0]), some)
     else:
-        loss = compile_model(model, train, options, task, len(classes), batches, shape)
+        ignores = target is not None and target.ignored is not None
+        loss = compile_model(model, train, options, task, len(classes), batches, shape, ignores)
     trained = model if own is None else own.model
     if trained.optimizer is not None and not trained.optimizer.built:
         trained.optimizer.build(trained.trainable_variables)
@@ -86,8 +87,12 @@ def keras_training(
     def order(epoch: int) -> np.ndarray:
         return np.random.default_rng([seed, epoch]).permutation(len(train[1]))
 
-    data = (*rows(train), *_weights(options, train[1], classes, weights[0]))
-    of_held_out = () if weights[1] is None else (weights[1],)
+    at_places = target is not None and target.at_places
+    if at_places and options.class_weights is not None:
+        require_value_a_pixel(loss)
+    data = (*rows(train), *_weights(options, train[1], classes, weights[0], at_places))
+    held_weights = None if held_out is None else row_weights(weights[1], None, held_out[1], at_places)
+    of_held_out = () if held_weights is None else (held_weights,)
     tested = held_out is not None and (own is None or own.tests)
     training = KerasFit(
         trained,
@@ -127,14 +132,13 @@ def _told(own: OwnTraining | None, training: KerasFit, untested: bool) -> Iterat
 
 
 def _weights(
-    options: Training, target: np.ndarray, classes: Sequence[Any], own: np.ndarray | None
+    options: Training, truth: np.ndarray, classes: Sequence[Any], own: np.ndarray | None, at_places: bool
 ) -> tuple[Any, ...]:
     """The product of the weights of a row and of its class, if there are any."""
-    given = [] if own is None else [own]
-    if classes and options.class_weights is not None:
-        found = class_weights(options.class_weights, np.bincount(target, minlength=len(classes)), classes)
-        given += [] if found is None else [found[target]]
-    return (np.prod(given, axis=0),) if given else ()
+    asked = options.class_weights if classes else None
+    sizes = class_sizes(truth, len(classes)) if asked is not None else None
+    found = row_weights(own, class_weights(asked, sizes, classes), truth, at_places)
+    return () if found is None else (found,)
 
 
 def _callback(entry: str | dict[str, Any]) -> Any:

@@ -1,5 +1,6 @@
 """The parts of the experiment file that name the columns of the rows: inputs, targets and outputs."""
 
+from collections.abc import Iterator
 from typing import Any, Literal
 
 from pydantic import Field
@@ -99,10 +100,20 @@ class TargetSpec(Part):
     """One target column and, where its values do not show it, its kind."""
 
     name: str = Field(description="the column's name")
-    kind: Literal["text", "boxes", "labels", "tags"] | None = Field(
+    kind: Literal["text", "boxes", "labels", "tags", "mask"] | None = Field(
         None,
         description="text: a text that the model writes; boxes: objects to find in an image; labels: a set of labels a "
-        "row, as a list or a text with | ; or , between them; tags: a list with a label for each token",
+        "row, as a list or a text with | ; or , between them; tags: a list with a label for each token; mask: an image "
+        "whose pixels hold the number of a class",
+    )
+    classes: list[str] | dict[int, str] | None = Field(
+        None,
+        description="of a mask, the names of its classes: a list for pixels of 0, 1 and so on, or by what a pixel "
+        "holds, such as {0: ground, 255: tree}; the values that occur when not given",
+    )
+    ignore: int | None = Field(
+        None,
+        description="of a mask, what a pixel without a class holds; the loss and the metrics leave it out",
     )
     task: Task | None = Field(
         None, description="of one of several outputs, what it is; inferred from its values when not given"
@@ -116,6 +127,19 @@ class TargetSpec(Part):
         None, ge=1, le=4096, description="tokens of a text that are learned; longer texts are cut at the end"
     )
     vocabulary: int | None = Field(None, ge=1, description="distinct tokens known, the most frequent ones")
+
+    def problems(self) -> Iterator[str]:
+        stated = [key for key in ("classes", "ignore") if getattr(self, key) is not None]
+        if stated and self.kind != "mask":
+            yield (
+                f"target {self.name} states {' and '.join(stated)}, which only a mask has; set kind: mask, or leave it "
+                "out"
+            )
+        if self.classes is None:
+            return
+        names = list(self.classes.values() if isinstance(self.classes, dict) else self.classes)
+        if len(names) < 2 or len(set(names)) < len(names) or not all(name.strip() for name in names):
+            yield f"classes of target {self.name} are {names}; expected two different names or more; correct them"
 
 
 class OutputSpec(Part):

@@ -51,7 +51,8 @@ def _unused(inputs: TrainInputs, training: dict[str, Any], task: str) -> Iterato
     if task not in TARGETS:
         return
     # Here there is no one class or number per row, which these need.
-    keys = ["calibration", "privacy", "explain", *(["class_weights"] if task != "generation" else [])]
+    weighed = task in ("generation", "segmentation")
+    keys = ["calibration", "privacy", "explain", *([] if weighed else ["class_weights"])]
     asked = {f"training.{key}": training[key] for key in keys}
     folds = inputs.content["data"]["split"].get("folds")
     asked["data.split.folds"] = None if task == "forecasting" else folds

@@ -32,6 +32,7 @@ SMALL: dict[str, dict[str, Any]] = {
     "seq2seq": {"units": 12, "embedding": 6},
     "ssd": {"filters": [8], "convolutions": 1, "width": 8, "box_width": 8},
     "autoencoder": {"hidden": [16], "code": 4},
+    "unet": {"filters": 4, "depth": 2, "convolutions": 1},
     "tide": {"width": 8, "step_width": 4, "dropout": 0, "season": 2},
 }
 STEPS = 7
@@ -42,6 +43,8 @@ GRIDS = (Grid(2, ((3.0, 3.0),)), Grid(4, ((4.0, 6.0), (6.0, 4.0))))  # of images
 OUTPUTS = {name: Outputs(1 + 2 + 4, "linear", GRIDS) for name in FINDERS}  # of all others three classes
 FORECASTERS = [name for name in FAMILIES if tasks_of(name) == ("forecasting",)]
 OUTPUTS |= {name: Outputs(3, "linear", quantiles=3) for name in FORECASTERS}  # of one step
+PAINTERS = [name for name in FAMILIES if tasks_of(name) == ("segmentation",)]
+OUTPUTS |= {name: Outputs(3, "softmax", shape=(8, 8)) for name in PAINTERS}  # of images of 8 x 8
 WRITERS = [name for name in FAMILIES if "generation" in tasks_of(name)]
 INPUTS = (
     InputSpec((5,), "float32", "numeric"),
@@ -100,6 +103,8 @@ def learned(name: str, keeper: Any = None, gpus: int = 0, **training: Any) -> tu
     if name in FORECASTERS:
         task, y = "forecasting", values(spec)[:, :1] + 2
         training["loss"] = {"name": "pinball", "quantiles": [0.1, 0.5, 0.9]}
+    if name in PAINTERS:
+        task, y = "segmentation", np.digitize(values(spec)[..., 0], [-0.5, 0.5])
     adam = {"name": "adam", "learning_rate": 0.01}
     asked = {"epochs": 15, "batch_size": 4, "optimizer": adam, **training}
     model, rows = built(name, spec), (rows_for(name, spec), y)
@@ -129,6 +134,7 @@ def test_it_answers_alike_when_saved_and_when_exported(name: str, tmp_path: Path
         answers = predict(model, inputs)
         shape = (ROWS, *([STEPS] if writes(name, spec) else []), 3)
         shape = (ROWS, 16 + 2 * 4, 7) if name in FINDERS else shape
+        shape = (ROWS, 8, 8, 3) if name in PAINTERS else shape
         assert answers.shape == shape and np.isfinite(answers).all()
         model.save(tmp_path / "model.keras")
         check_model("tensorflow", tmp_path / "model.keras", None)

@@ -7,6 +7,7 @@ import pytest
 
 from tidegate.models.preprocessing.schema import Field, Schema, Target
 from tidegate.models.preprocessing.target.answers import as_answers
+from tidegate.serving.bundle.drift_reference import predicted_columns
 from tidegate.serving.contract.answers import numbers_of, predictions_of, told_of
 from tidegate.serving.contract.contract import Contract
 from tidegate.serving.contract.tensors import output_specs
@@ -19,13 +20,16 @@ LABELS = Target(names=("tags",), task="multilabel", classes=("a", "b"))
 CHOSEN = Target(names=("topics",), task="multilabel", classes=("a", "b"), thresholds=(0.3, 0.7))
 ODD = Target(names=(), task="anomaly", shape=(3,), thresholds=(0.5,), label="broken", alarms=0.01)
 MASK = Target(names=("mask",), task="segmentation", classes=(0, 1, 2), shape=(2, 3))
+CROWNS = Target(
+    names=("mask",), task="segmentation", classes=("sky", "tree"), shape=(2, 3), values=(0, 255), ignored=7
+)
 TOKENS = Target(names=("ner",), task="tagging", classes=("", "B-X", "O"), shape=(4,))
 ARRAY = Target(names=("clean",), task="regression", shape=(2, 3))
 WEIGHT = Target(names=("weight",), task="regression")
 SEVERAL = Target(names=("weight", "tags", "animal"), task="multioutput", outputs=(CLASS, LABELS, WEIGHT))
 ITSELF = Target(names=(), task="reconstruction", shape=(3,))
 DEMAND = Target(names=("demand",), task="forecasting", shape=(2,), quantiles=(0.1, 0.5, 0.9), naive_error=2.0)
-FORMS = [CLASS, LABELS, MASK, TOKENS, ARRAY, WEIGHT, SEVERAL, ITSELF, DEMAND, CHOSEN, ODD]
+FORMS = [CLASS, LABELS, MASK, CROWNS, TOKENS, ARRAY, WEIGHT, SEVERAL, ITSELF, DEMAND, CHOSEN, ODD]
 
 
 def _answers(target: Target, rows: int) -> np.ndarray:
@@ -58,7 +62,26 @@ def test_a_contract_of_any_form_is_read_again() -> None:
         again = Contract.model_validate_json(contract.model_dump_json(exclude_none=True))
         known = {"naive_error": None, "label": None, "alarms": None}
         known |= {"shape": None} if target is ODD else {}
+        known |= {"ignored": None}  # of the data alone
         assert again.target_ == target.model_copy(update=known) and again.answers_like(target)
+
+
+def test_a_mask_holds_what_the_pixels_of_the_data_hold() -> None:
+    """In each dialect, beside probabilities; with the numbers and what each is in the description."""
+    values = np.array([[0.9, 0.1] * 2 + [0.2, 0.8] * 4], np.float32)
+    served, request = _served(CROWNS), ParsedRequest({}, 1, True)
+    dialects = make_dialects(served)
+    (found,) = json.loads(dialects["predict"].write(values, request).body)["predictions"]
+    assert found["mask"] == [[0, 0, 255], [255, 255, 255]]
+    assert found["probability"][1] == pytest.approx([0.8] * 3)
+    (named,) = json.loads(dialects["tfserving"].write(values, request).body)["predictions"]
+    assert named["mask"] == found["mask"] and np.shape(named["probabilities"]) == (2, 3, 2)
+    assert [(spec.name, spec.datatype, spec.shape) for spec in output_specs(served.contract)] == [
+        ("probabilities", "FP32", (2, 3, 2)),
+        ("mask", "INT32", (2, 3)),
+    ]
+    assert served.contract.values == (0, 255) and served.contract.classes == ("sky", "tree")
+    assert predicted_columns(served.contract, values) == {"sky": [1 / 3], "tree": [2 / 3]}
 
 
 def test_labels_are_those_whose_probability_reaches_the_threshold() -> None:
@@ -99,6 +122,9 @@ def test_the_standard_dialects_have_a_tensor_for_each_output_in_its_own_shape(ta
         assert list(specs) == ["probabilities", "labels"] and rows[0]["labels"] == ["", "", "", ""]
         assert rows[1]["labels"][0] in ("B-X", "O") and rows[1]["labels"][1:] == [""] * 3
         assert np.shape(rows[1]["probabilities"]) == (4, 3)
+    elif target is CROWNS:
+        assert list(specs) == ["probabilities", "mask"] and tensors[1]["datatype"] == "INT32"
+        assert np.shape([row["mask"] for row in rows])[1:] == specs["mask"] == (2, 3)
     elif target is ODD:
         assert [row["anomaly"] for row in rows] == (values[:, 0] > 0.5).tolist()
         assert [one["datatype"] for one in tensors] == ["FP32", "BOOL"]

@@ -147,10 +147,11 @@ SPECS = {"cnn": {"image": IMAGE, "features": FEATURES}, "inception": {"image": I
 SPECS |= {"transformer": {"review": REVIEW}, "wavenet": {"steps": STEPS}}
 PREFIX = InputSpec((7,), "int32", "prefix", 20)
 SPECS |= {"char_lm": {"prefix": PREFIX}, "gpt": {"prefix": PREFIX}, "seq2seq": {"review": REVIEW, "prefix": PREFIX}}
-SPECS |= {"ssd": {"image": IMAGE}}
+SPECS |= {"ssd": {"image": IMAGE}, "unet": {"image": IMAGE}}
 head = outputs_for("classification", 3, 1, None)
 HEADS = {"ssd": Outputs(1 + 3 + 4, "linear", (Grid(2, ((3.0, 3.0),)),))}
 HEADS["tide"] = Outputs(3, "linear", quantiles=3)
+HEADS["unet"] = Outputs(3, "softmax", shape=(8, 8))
 for family in json.loads(sys.argv[2]):
     given, asked = SPECS.get(family, {"features": FEATURES}), HEADS.get(family, head)
     model = build_model({"family": family}, given, asked, 1, "float32")
