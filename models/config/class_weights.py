@@ -61,10 +61,12 @@ def row_weights(
     Returns:
         float32 (rows,), or (rows, *shape) at places, where weights of rows alone have a size of 1 for each of those.
     """
+    import numpy as np
+
     spread = own.reshape(-1, *[1] * (truth.ndim - 1)) if own is not None and at_places else own
     if of_class is None:
         return spread
-    found = of_class[truth]
+    found = np.asarray(of_class[truth])
     return found if spread is None else found * spread
 
 

@@ -1,8 +1,8 @@
 """Scenes of several articles of Fashion-MNIST, each with a mask of what is where.
 
-The way of M2NIST, which composes digits: articles, at half their size, are laid on a dark ground, later ones over earlier
-ones. The pixels of an article are those that its photograph has brighter than its black ground; their class is its
-published label.
+The way of M2NIST, which composes digits: articles, at half their size, are laid on a dark ground, later ones over
+earlier ones. The pixels of an article are those that its photograph has brighter than its black ground; their class is
+its published label.
 """
 
 from __future__ import annotations
@@ -41,7 +41,7 @@ def _halved(images: Pixels) -> Pixels:
     """Images `(n, h, w)` of half the height and width: of each two by two pixels the mean, rounded down."""
     n, height, width = images.shape
     sums = images.reshape(n, height // 2, 2, width // 2, 2).sum(axis=(2, 4), dtype=np.uint16)
-    return (sums // 4).astype(np.uint8)
+    return np.asarray(sums // 4, np.uint8)
 
 
 def _scene(

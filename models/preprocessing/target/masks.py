@@ -18,7 +18,7 @@ from tidegate.models.config.losses import IGNORED
 from tidegate.models.data.columns import Array, Columns
 from tidegate.models.data.data_warnings import tell
 from tidegate.models.errors import SchemaError
-from tidegate.models.preprocessing.schema import Target
+from tidegate.models.preprocessing.schema import Class, Target
 
 MOST_CLASSES = 256
 MOST_SHOWN = 8
@@ -42,8 +42,8 @@ class MaskOptions:
         classes = entry.get("classes")
         if classes is None:
             return cls(None, entry.get("ignore"))
-        pairs = classes.items() if isinstance(classes, Mapping) else enumerate(classes)
-        return cls({int(value): str(name) for value, name in pairs}, entry.get("ignore"))
+        named: Mapping[Any, Any] = classes if isinstance(classes, Mapping) else dict(enumerate(classes))
+        return cls({int(value): str(name) for value, name in named.items()}, entry.get("ignore"))
 
 
 def mask_target(name: str, column: Array, options: MaskOptions) -> Target:
@@ -59,7 +59,8 @@ def mask_target(name: str, column: Array, options: MaskOptions) -> Target:
             "width), one for each pixel; correct it, or leave the kind out"
         )
     found = [int(value) for value in np.unique(column).tolist() if value != options.ignore]
-    names = options.names or {value: value for value in found}
+    unnamed: Mapping[int, Class] = {value: value for value in found}
+    names: Mapping[int, Class] = options.names or unnamed
     _check_values(name, column, found, names, options)
     absent = [str(label) for value, label in names.items() if value not in found]
     if absent:

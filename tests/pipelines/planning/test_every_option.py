@@ -99,6 +99,8 @@ def folder(tmp_path_factory: pytest.TempPathFactory) -> Path:
     for name, rows in (("rows.csv", 60), ("more.csv", 70)):
         (path / name).write_text("\n".join([HEAD, *map(row, range(rows))]) + "\n")
     (path / "large.csv").write_text((path / "rows.csv").read_text().replace(".5", ".500"))
+    masks = np.arange(60 * 4, dtype=np.uint8).reshape(60, 2, 2) % 3
+    np.savez(path / "masks.npz", x=np.arange(60.0), mask=masks)
     (path / "quoted.csv").write_text((path / "rows.csv").read_text().replace("Ulm", '"Ulm"'))
     return path
 
@@ -222,6 +224,11 @@ def target(after: dict[str, Any], **before: Any) -> Change:
     return data({"target": [{**first, **after}]}, {"target": [first], "inputs": ["city"]})
 
 
+def mask(after: dict[str, Any]) -> Change:
+    first = {"name": "mask", "kind": "mask"}
+    return data({"target": [{**first, **after}]}, {"source": "masks.npz", "target": [first], "inputs": ["x"]})
+
+
 def forecast(after: dict[str, Any]) -> Change:
     first = {"past": 4, "horizon": 2}
     return data({"forecast": {**first, **after}}, {"forecast": first, "target": "z", "inputs": ["ids"]})
@@ -283,6 +290,8 @@ CHANGED: dict[str, Change] = {
         {"target": [{"name": "ids", "task": "regression"}, "y"]},
         {"target": [{"name": "ids"}, "y"], "inputs": ["city"]},
     ),
+    "data.target.classes": mask({"classes": ["a", "b", "c"]}),
+    "data.target.ignore": mask({"ignore": 2}),
     "data.target.tokens": target({"tokens": "words"}),
     "data.target.length": target({"length": 3}),
     "data.target.vocabulary": target({"vocabulary": 4}),
