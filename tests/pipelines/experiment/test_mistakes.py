@@ -17,6 +17,7 @@ from tidegate.pipelines.state.home import Home
 
 SEARCH = {"method": "random", "trials": 4, "space": {"training.epochs": [1, 2]}}
 ROWS = {"source": "x.csv", "target": {"name": "y"}, "stream": True}
+MASKS = {"source": "x.npz", "target": {"name": "y", "kind": "mask"}}
 FORECAST = {"source": "x.csv", "target": {"name": "y"}, "forecast": {"past": 2, "horizon": 1}}
 RANGE = {"low": 0.1, "high": 0.2}
 
@@ -98,7 +99,9 @@ def test_a_truth_is_no_number() -> None:
     assert len(keys) > 40
     for key in keys:
         rule = "median" if key.endswith(("warmup_epochs", "minimum_trials")) else "asha"
-        data = FORECAST if key.startswith("data.forecast.") else ROWS
+        data = (
+            FORECAST if key.startswith("data.forecast.") else MASKS if key == "data.target.ignore" else ROWS
+        )
         values = {"data": data, "search": {**SEARCH, "pruning": {"rule": rule}}, key: True}
         if key.startswith("serving.rate_limit."):  # of those who say who they are
             values["serving.keys"] = "askers"
