@@ -3,7 +3,6 @@
 from pathlib import Path
 
 from tidegate.models.data.read_options import CsvOptions
-from tidegate.models.readers.csv_dialect import sniffed
 from tidegate.pipelines.errors import ExperimentError
 from tidegate.pipelines.experiment.gate import replayed_by
 from tidegate.pipelines.experiment.spec import Experiment
@@ -48,6 +47,8 @@ def _inputs(experiment: Experiment) -> list[str] | None:
     plain = data.csv is None and data.format in (None, "csv") and path.suffix == ".csv" and path.is_file()
     if not plain or not path.stat().st_size:
         return None
+    from tidegate.models.readers.csv_dialect import sniffed  # with NumPy, which no other plan of a file here needs
+
     targets = {entry if isinstance(entry, str) else entry.name for entry in data.target or ()}
     header = next(iter(sniffed(path, CsvOptions()).rows(path)), (0, []))[1]
     return [name for name in map(str.strip, header) if name not in targets]
