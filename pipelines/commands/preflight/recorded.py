@@ -47,9 +47,8 @@ def _inputs(experiment: Experiment) -> list[str] | None:
     plain = data.csv is None and data.format in (None, "csv") and path.suffix == ".csv" and path.is_file()
     if not plain or not path.stat().st_size:
         return None
-    from tidegate.models.readers.csv_dialect import (
-        sniffed,  # with NumPy, which no other plan of a file here needs
-    )
+    # NumPy comes with it, which no other plan of a file here needs.
+    from tidegate.models.readers.csv_dialect import sniffed
 
     targets = {entry if isinstance(entry, str) else entry.name for entry in data.target or ()}
     header = next(iter(sniffed(path, CsvOptions()).rows(path)), (0, []))[1]
