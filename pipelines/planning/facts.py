@@ -218,16 +218,13 @@ def code_digest(step: str, own: tuple[str, ...] = ()) -> str:
 
 def library_versions(step: str) -> dict[str, str]:
     """Versions of the libraries that a step's result depends on, as they are installed here."""
-    return _versions(LIBRARIES.get(step, ()))
+    return {name: found for name in LIBRARIES.get(step, ()) if (found := _version(name))}
 
 
 @cache
-def _versions(names: tuple[str, ...]) -> dict[str, str]:
-    """Versions of the libraries that are installed, by name."""
-    found = {}
-    for name in names:
-        try:
-            found[name] = version(name)
-        except PackageNotFoundError:
-            continue
-    return found
+def _version(library: str) -> str | None:
+    """The version of a library; None where it is not installed. Its metadata are read, for which many steps ask."""
+    try:
+        return version(library)
+    except PackageNotFoundError:
+        return None
