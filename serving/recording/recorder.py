@@ -18,6 +18,7 @@ from numpy.typing import NDArray
 
 from tidegate.models.data.columns import Columns
 from tidegate.serving.contract.contract import Contract
+from tidegate.serving.contract.encoded_images import ORIGINAL_SIZES
 from tidegate.serving.inference.predictor import sample_rows
 from tidegate.serving.recording.counted import Counted
 from tidegate.serving.recording.day_count import DayCount
@@ -66,6 +67,9 @@ class Recorder:
     ) -> None:
         self._share, self._contract, self._release = settings.share, contract, release
         self._names = [field.name for field in contract.inputs if field.name not in settings.drop]
+        images = [field.name for field in contract.inputs if field.kind == "image"]
+        self._image = images[0] if images and contract.detection is not None else ""
+        self._beside = [ORIGINAL_SIZES] if self._image in self._names else []
         self._days, self._writer, self._counted = days, writer, counted
         self._waiting: deque[_Taken] = deque()
         self._put_bytes = self._taken_bytes = 0  # each is changed by one thread only
@@ -86,9 +90,11 @@ class Recorder:
             values: the predictions `(n, ...)`.
         """
         rows = len(values)
+        if not rows:
+            return None
         wanted = min(rows, MAX_ROWS)
         self._counted.skipped("large", rows - wanted)
-        kept = {name: columns[name] for name in self._names}
+        kept = {name: columns[name] for name in (*self._names, *self._beside) if name in columns}
         step = -(-rows // wanted)
         if step > 1:  # copied: a slice would keep the whole request in memory
             kept, values = (
@@ -151,12 +157,24 @@ class Recorder:
             if listed
             else [{} for _ in range(count)]
         )
-        answers = self._contract.predictions(taken.values[:count])
+        answers = self._contract.predictions(self._values(taken)[:count])
         head = {"time": taken.time, "release": self._release, "request": taken.request.decode("ascii")}
         return [
             encoded({**head, "number": number, "row": row, "answer": answer})
             for number, row, answer in zip(taken.numbers, rows, answers, strict=True)
         ]
+
+    def _values(self, taken: _Taken) -> NDArray[Any]:
+        """The predictions; boxes in the pixels of the image that is kept, not of the one that was sent."""
+        sizes = taken.columns.get(ORIGINAL_SIZES)
+        if sizes is None or not self._beside:
+            return taken.values
+        kept = taken.columns[self._image].shape[1:3]
+        scales = np.asarray(kept, np.float32) / sizes
+        values = taken.values.copy()
+        values[:, :, 2::2] *= scales[:, None, 1:]
+        values[:, :, 3::2] *= scales[:, None, :1]
+        return values
 
 
 def encoded(row: dict[str, Any]) -> bytes:

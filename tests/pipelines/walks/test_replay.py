@@ -9,10 +9,15 @@ import pyarrow.parquet
 import pytest
 
 from tests.conftest import Cli
+from tidegate.infra.mlflow.spool import events
 from tidegate.pipelines.recordings.places import folder_of, key_of
 from tidegate.pipelines.recordings.reading import Recordings
 from tidegate.pipelines.state.home import Home
 from tidegate.serving.deployment.client import Client
+from tidegate.serving.recording.cipher import Cipher
+from tidegate.serving.recording.counted import Counted
+from tidegate.serving.recording.recorder import encoded
+from tidegate.serving.recording.segment_writer import SegmentWriter
 
 RECORD = ("--set", "serving.record={share: 1}", "--set", "serving.endpoint=recorded")
 SHORT = ("--set", "training.epochs=30")
@@ -48,15 +53,23 @@ def test_a_release_answers_what_was_recorded(shared: Cli) -> None:
             client.predict([row])
     rows = soon(home, 40)
     assert {row["release"] for row in rows} == {first["release"]}
+    beside = SegmentWriter(
+        folder_of(home, "recorded"), Cipher.read(key_of(home)), 1e6, Counted("recorded", 1)
+    )
+    beside.add(time.time(), [encoded(dict(rows[0]) | {"row": rows[0]["row"] | {"email": "a@b.example"}})])
+    beside.flush()  # as if the live release had one more input
     again = shared.ok("submit", "wine", *RECORD, *SHORT, *gate(0.5), "--set", "training.seed=8")
     found = again["replay"]
-    assert (found["rows"], found["live"], found["against"]) == (40, first["release"], [])
+    assert (found["rows"], found["live"], found["against"]) == (41, first["release"], [])
+    assert found["refused"] == 1 and "'email'" in found["first_refused"]
     assert found["agreed"] >= 20 and found["p99_ms"] > 0
+    logged = [event["values"] for event in events(home.spool / again["run"]) if event["kind"] == "metrics"]
+    assert {"replay_agreement", "replay_p99", "replay_rows"} in [values.keys() for values in logged]
     shown = shared("show", again["run"]).stdout
-    assert f"of 40 recorded rows answered as release {first['release']} did" in shown
+    assert f"of 41 recorded rows answered as release {first['release']} did" in shown
     with Client(again["endpoint"]) as client:
         client.predict(sample)
-    soon(home, 40 + len(sample))
+    soon(home, 41 + len(sample))
 
 
 def test_one_that_answers_otherwise_is_refused(shared: Cli) -> None:
@@ -84,9 +97,23 @@ def test_recorded_requests_are_counted_exported_and_forgotten(shared: Cli, tmp_p
     forgotten = shared.ok("recorded", "recorded", "--forget", f"request={request}")["forgotten"]
     assert forgotten >= 1
     assert shared.ok("recorded", "recorded")["rows"] == counted["rows"] - forgotten
-    assert "expected one of: alcohol" in shared("recorded", "recorded", "--forget", "email=x").stderr
+    assert "expected one of: alcohol" in shared("recorded", "recorded", "--forget", "phone=x").stderr
     assert "expected COLUMN=VALUE" in shared("recorded", "recorded", "--forget", "email").stderr
     assert shared("recorded", "nowhere").code == 2
+
+
+def test_what_lacks_an_input_is_not_asked_again(shared: Cli) -> None:
+    dropping = ("--set", "serving.record={share: 1, drop: [ash]}", *RECORD[2:])
+    live = shared.ok("submit", "wine", *dropping, *SHORT, "--set", "gate=none")
+    sample = json.loads((next(Home(shared.home).bundles.glob("*/sample.json"))).read_bytes())
+    with Client(live["endpoint"]) as client:
+        client.predict(sample)
+    after = shared.ok("submit", "wine", *RECORD, *SHORT, *gate(1.0))
+    assert after["status"] == "done" and "lacks ash" in after["replay"]["note"]
+    kept = [
+        row for row in Recordings(Home(shared.home), "recorded").newest() if row["release"] == live["release"]
+    ]
+    assert kept and all("ash" not in row["row"] for row in kept)
 
 
 def test_a_deleted_endpoint_leaves_no_recording(shared: Cli) -> None:

@@ -8,12 +8,20 @@ from collections.abc import Callable
 from pathlib import Path
 from typing import Any
 
+import numpy as np
 import pytest
 
 from tests.serving.conftest import Running
+from tidegate.models.decoding.settings import Detection
+from tidegate.serving.contract.contract import Contract, Input
+from tidegate.serving.contract.encoded_images import ORIGINAL_SIZES
 from tidegate.serving.recording.cipher import Cipher
-from tidegate.serving.recording.recorder import DRAIN_SECONDS, FLUSH_SECONDS
+from tidegate.serving.recording.counted import REASONS, Counted
+from tidegate.serving.recording.day_count import DayCount
+from tidegate.serving.recording.recorder import DRAIN_SECONDS, FLUSH_SECONDS, Recorder
+from tidegate.serving.recording.segment_writer import SegmentWriter
 from tidegate.serving.recording.segments import names_in
+from tidegate.serving.recording.settings import Record
 
 Serve = Callable[..., Running]
 ROW = {"age": 31.5, "rooms": 2, "city": "Oslo"}
@@ -163,6 +171,58 @@ def test_others_may_not_read_the_key(place: Place, mixed: Path, capfd: pytest.Ca
     assert "has mode 0644" in capfd.readouterr().err
     assert main(["--bundle", str(mixed), *place.arguments()[:2]]) == 1
     assert "--record is given without --recordings" in capfd.readouterr().err
+
+
+def test_boxes_are_those_of_the_image_that_is_kept(place: Place) -> None:
+    contract = Contract(
+        task="detection",
+        inputs=(Input(name="image", kind="image", dtype="uint8", shape=(32, 64, 1), missing=""),),
+        target=("boxes",),
+        classes=("cat",),
+        detection=Detection(),
+    )
+    counted = Counted("boxes", 1)
+    writer = SegmentWriter(place.folder, Cipher.read(place.key), 3600, counted)
+    settings = Record.model_validate({"share": 1})
+    recorder = Recorder(settings, contract, 1, DayCount(10, 0, 0.0), writer, counted)
+    columns = {"image": np.zeros((1, 32, 64, 1), np.uint8), ORIGINAL_SIZES: np.array([[320, 128]])}
+    values = np.array([[[0, 0.9, 10, 20, 30, 40], [-1, 0, 0, 0, 0, 0]]], np.float32)
+    recorder.put(b"id", columns, values)
+    recorder.start()
+    recorder.stop()
+    (row,) = place.rows()
+    assert [*row["row"]] == ["image"]
+    assert row["answer"]["boxes"][0]["box"] == [5, 2, 15, 4]
+    assert values[0, 0, 2] == 10  # what was sent is not changed
+
+
+def test_what_does_not_fit_is_counted_and_never_waits(place: Place) -> None:
+    contract = Contract(
+        task="regression",
+        inputs=(Input(name="text", kind="text", dtype="str", missing=""),),
+        target=("y",),
+    )
+    counted = Counted("texts", 1)
+    writer = SegmentWriter(place.folder, Cipher.read(place.key), 3600, counted)
+    settings = Record.model_validate({"share": 1})
+    recorder = Recorder(settings, contract, 1, DayCount(100_000, 0, 0.0), writer, counted)
+
+    def put(texts: list[str]) -> None:
+        rows = len(texts)
+        recorder.put(b"id", {"text": np.array(texts, object)}, np.zeros((rows, 1), np.float32))
+
+    put(["half \ud800 a pair"] * 600)
+    for _ in range(10):
+        put(["long" * 250_000])  # a million characters, 4 MB at most
+    assert counted.state()["queue"] == 2
+    for _ in range(2_000):
+        put(["short"])
+    recorder.start()  # only now
+    recorder.stop()
+    state = counted.state()
+    assert len(place.rows()) == state["recorded"] < 1_600
+    assert state["recorded"] + sum(state[reason] for reason in REASONS) == 10 + 2_000 + 600
+    assert state["large"] == 600 - 200  # every third of them
 
 
 def test_nothing_of_it_is_imported_where_nothing_is_recorded(mixed: Path) -> None:
