@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-import re
 from collections.abc import Sequence
 from typing import Any
 
@@ -10,6 +9,7 @@ import numpy as np
 from numpy.typing import NDArray
 
 from tidegate.models.evaluation.class_metrics import class_counts
+from tidegate.models.evaluation.evaluation import iou_names
 from tidegate.models.evaluation.metrics import Measured, cross_entropy
 from tidegate.models.preprocessing.target.tags import entities
 
@@ -51,17 +51,6 @@ def segmentation_metrics(truth: NDArray[Any], probabilities: Floats, classes: Se
         "f1": float(np.mean(2 * right[seen] / (wanted + chosen)[seen])),
         **by_class,
     }
-
-
-def iou_names(classes: Sequence[Any]) -> list[str]:
-    """The name of each class's metric, iou_CLASS, with `_` for what MLflow has in no name.
-
-    Where two names would be one the class's place is behind them.
-    """
-    plain = [re.sub(r"[^\w.\- /]", "_", str(name)) for name in classes]
-    return [
-        f"iou_{name}" if plain.count(name) == 1 else f"iou_{name}_{place}" for place, name in enumerate(plain)
-    ]
 
 
 def tagging_metrics(truth: NDArray[Any], probabilities: Floats, classes: Sequence[str]) -> Measured:

@@ -3,8 +3,10 @@
 from __future__ import annotations
 
 import math
-from collections.abc import Iterable, Mapping
+import re
+from collections.abc import Iterable, Mapping, Sequence
 from dataclasses import dataclass, field
+from typing import Any
 
 NAMES = {  # by task; the first is what trials are ranked by
     "classification": (
@@ -69,3 +71,14 @@ class Evaluation:
         values = {name: value for name, value in self.values.items() if name not in other.undefined}
         undefined = {name: reason for name, reason in self.undefined.items() if name not in other.values}
         return Evaluation(values | other.values, undefined | other.undefined)
+
+
+def iou_names(classes: Sequence[Any]) -> list[str]:
+    """The name of each class's metric, iou_CLASS, with `_` for what MLflow has in no name.
+
+    Where two names would be one the class's place is behind them.
+    """
+    plain = [re.sub(r"[^\w.\- /]", "_", str(name)) for name in classes]
+    return [
+        f"iou_{name}" if plain.count(name) == 1 else f"iou_{name}_{place}" for place, name in enumerate(plain)
+    ]

@@ -76,9 +76,9 @@ def _model(found: Found) -> Iterator[Line]:
         for other in likely[1:SHOWN]:
             yield Line(f"  function: {other.reference}", f"or {other.place}", False)
     elif not addresses:
-        yield Line(
-            "  family: mlp", f"{UNSURE}no function that returns a Keras model was found; a built-in network"
-        )
+        family = "unet" if any(one.format == "masks" for one in found.sources[:1]) else "mlp"
+        about = f"{UNSURE}no function that returns a Keras model was found; a built-in network"
+        yield Line(f"  family: {family}", about)
     for place, address in enumerate(addresses[:SHOWN]):
         yield Line(f"  trained: {yaml_value(address)}", "a trained model", not likely and place == 0)
 

@@ -74,6 +74,9 @@ def _target(found: Found, chosen: Source | None, columns: dict[str, str]) -> Ite
     if chosen is not None and chosen.format == "image_folder":
         yield Line("  target: label", "the folders' names")
         return
+    if chosen is not None and chosen.format == "masks":
+        yield Line("  target: {name: mask, kind: mask}", "an image whose pixels are classes, for each image")
+        return
     named = [name for module in found.modules for name in module.targets]
     likely = target_among(columns, named)
     if not likely:

@@ -93,14 +93,16 @@ def _are_parts(group: Sequence[Path]) -> bool:
 
 
 def _image_folders(folder: Path, files: Sequence[Path]) -> Iterator[Source]:
-    """Folders with one folder a class."""
+    """Folders with one folder a class, or with images and their masks."""
     classes: dict[Path, dict[Path, Path]] = {}
     for file in files:
         if file.suffix.lower() in SUFFIXES and folder not in (file.parent, file.parent.parent):
             classes.setdefault(file.parent.parent, {}).setdefault(file.parent, file)
     for above, inside in classes.items():
         if len(inside) > 1:
-            yield Source(_relative(folder, above), len(inside), next(iter(inside.values())), "image_folder")
+            masks = {one.name for one in inside} == {"images", "masks"}
+            format = "masks" if masks else "image_folder"
+            yield Source(_relative(folder, above), len(inside), next(iter(inside.values())), format)
 
 
 def part_of(source: Source) -> str | None:

@@ -6,6 +6,7 @@ from functools import partial
 from tidegate.models.config.metrics import top_k
 from tidegate.models.config.own_metrics import metric_names, own_metrics
 from tidegate.models.distributed.devices import require_backend
+from tidegate.models.evaluation.evaluation import iou_names
 from tidegate.pipelines.commands.model_file import check_model_file
 from tidegate.pipelines.commands.preflight.anomalies import check_anomaly
 from tidegate.pipelines.commands.preflight.parts import part_checks, stated_task
@@ -14,8 +15,8 @@ from tidegate.pipelines.commands.preflight.running import run_checks
 from tidegate.pipelines.commands.preflight.searched import check_space
 from tidegate.pipelines.errors import ExperimentError
 from tidegate.pipelines.experiment.code import references_in
-from tidegate.pipelines.experiment.gate import Criterion, check_limits, check_name, criteria
-from tidegate.pipelines.experiment.ranking import EPSILON
+from tidegate.pipelines.experiment.gate import OF_CLASS, Criterion, check_limits, check_name, criteria
+from tidegate.pipelines.experiment.ranking import EPSILON, plain_name
 from tidegate.pipelines.experiment.spec import Experiment
 from tidegate.pipelines.hosting import hosting
 from tidegate.pipelines.planning.data_source import check_source
@@ -90,6 +91,16 @@ def _check_criterion(criterion: Criterion, experiment: Experiment) -> None:
             f"gate.metric: {criterion.metric} is of validation rows, and data.split.validation is 0; set it, such "
             "as 0.1, or gate a test_ metric"
         )
+    named = _classes_of_masks(experiment)
+    if (
+        named
+        and criterion.metric.startswith(OF_CLASS)
+        and plain_name(criterion.metric) not in iou_names(named)
+    ):
+        raise ExperimentError(
+            f"gate.metric: {criterion.metric} is of a class that data.target does not name; expected one of: "
+            f"{', '.join(f'test_{name}' for name in iou_names(named))}; correct it"
+        )
     if criterion.metric == EPSILON and experiment.training.privacy is None:
         raise ExperimentError(
             "gate.metric: epsilon is what training.privacy spends, and there is none; set training.privacy, such as "
@@ -102,9 +113,23 @@ def _check_criterion(criterion: Criterion, experiment: Experiment) -> None:
         )
 
 
+def _classes_of_masks(experiment: Experiment) -> list[str]:
+    """The classes that a target of kind mask names."""
+    for entry in experiment.data.target or ():
+        named = None if isinstance(entry, str) else entry.classes
+        if named is not None:
+            return list(named.values() if isinstance(named, dict) else named)
+    return []
+
+
 def _check_explains(experiment: Experiment, task: str | None) -> None:
-    """Refuse to explain written texts, found boxes and scores of anomalies."""
-    known = {"generation": "writes texts", "detection": "finds boxes", "anomaly": "scores anomalies"}
+    """Refuse to explain written texts, found boxes, scores of anomalies and pixels."""
+    known = {
+        "generation": "writes texts",
+        "detection": "finds boxes",
+        "anomaly": "scores anomalies",
+        "segmentation": "answers a class at each place",
+    }
     does = known.get(task or "")
     if experiment.serving.explain and does:
         raise ExperimentError(

@@ -202,6 +202,22 @@ def test_a_trained_model_and_two_tables(tmp_path: Path) -> None:
         assert document["model"] == {"trained": "./net.onnx"}
 
 
+@pytest.mark.parametrize(
+    ("other", "format", "target", "family"),
+    [
+        ("masks", "masks", {"name": "mask", "kind": "mask"}, "unet"),
+        ("drawings", "image_folder", "label", "mlp"),
+    ],
+)
+def test_images_beside_their_masks_are_no_classes(
+    other: str, format: str, target: Any, family: str, tmp_path: Path
+) -> None:
+    files = {"train.py": "", "data/land/images/a.png": "", f"data/land/{other}/a.png": ""}
+    document, text, _ = _drafted(_write(tmp_path / "p", files))
+    assert (document["data"]["source"], document["data"]["target"]) == ("./data/land", target)
+    assert f"2 {format}" in text and document["model"] == {"family": family}
+
+
 def test_an_empty_project_and_hostile_names(tmp_path: Path) -> None:
     document, _, unsure = _drafted(_write(tmp_path / "empty", {"a.txt": ""}))
     assert document["model"] == {"family": "mlp"} and document["data"]["source"] == "./data"
