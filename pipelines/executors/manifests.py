@@ -133,7 +133,7 @@ def _driver(target: Target, run: str, module: str, secrets: Sequence[str]) -> Ob
         image=image(target.images, "driver"),
         argv=["python", "-P", "-m", module],
         requirements=DRIVER,
-        environment={"TIDEGATE_RUN": run, IN_POD: target.model_dump_json(exclude_defaults=True)},
+        environment={"TIDEGATE_RUN": run, IN_POD: target.as_json()},
         secrets=secrets,
     )
     return with_policy(job, target.pod_policy("driver"))

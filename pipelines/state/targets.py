@@ -66,8 +66,6 @@ class Gateway(Part):
 class Ingress(Part):
     """The Ingress of each endpoint, for clusters without a Gateway."""
 
-    model_config = ConfigDict(validate_by_name=True)  # as it is in a driver's environment
-
     class_name: str = Field(
         "",
         alias="class",
@@ -144,6 +142,10 @@ class Target(Part):
                 f"out, and give the {given[0]} the certificate"
             )
         return self
+
+    def as_json(self) -> str:
+        """It, as `target_in_pod` reads it."""
+        return self.model_dump_json(exclude_defaults=True, by_alias=True)
 
     def pod_policy(self, kind: "Kind") -> "PodPolicy":
         """What is added to the pods of a kind: "steps", "driver" or "endpoints"."""
@@ -250,9 +252,18 @@ def _pods(document: dict[str, Any]) -> "Pods":
     return Pods.model_validate(document)
 
 
-def _keys(title: str) -> list[str]:
-    if title == "Target":
-        return [*Target.model_fields]
+def _keys(of: str) -> list[str]:
+    """The keys of a target, of one of its parts by name, or of its pods."""
+    parts: dict[str, type[BaseModel]] = {
+        "Target": Target,
+        "store": StoreAddress,
+        "gateway": Gateway,
+        "ingress": Ingress,
+        "tls": Tls,
+    }
+    part = parts.get(of)
+    if part is not None:
+        return [field.alias or name for name, field in part.model_fields.items()]
     from tidegate.pipelines.state.pods import Pods
 
     return [*Pods.model_fields]
@@ -264,7 +275,8 @@ def _sentence(error: ValidationError | TypeError) -> str:
     first = error.errors()[0]
     where = ".".join(str(part) for part in (*(["pods"] if error.title == "Pods" else []), *first["loc"]))
     if first["type"] == "extra_forbidden":
-        return f"unknown key {where}{nearest(str(first['loc'][-1]), _keys(error.title))}"
+        known = _keys(str(first["loc"][0]) if len(first["loc"]) > 1 else error.title)
+        return f"unknown key {where}{nearest(str(first['loc'][-1]), known)}"
     if first["type"] == "value_error":
         return f"{where}: {first['ctx']['error']}" if where else str(first["ctx"]["error"])
     return f"{where}: {first['msg']}; received {first['input']!r}"[:300]

@@ -27,7 +27,7 @@ def keep_for_cluster(home: Home, experiment: Experiment) -> ClusterPart:
     plan = make_plan(experiment, with_tags(gather(experiment, home)))
     keep_project_of(plan, home)
     facts = facts_document(with_data(home, plan))
-    return ClusterPart(target=home.target.model_dump_json(exclude_defaults=True), tag=tag(), facts=facts)
+    return ClusterPart(target=home.target.as_json(), tag=tag(), facts=facts)
 
 
 def check_seen(experiment: Experiment) -> None:

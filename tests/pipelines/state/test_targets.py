@@ -60,7 +60,11 @@ def test_a_target_is_read(tmp_path: Path) -> None:
         (f"{BARE}  ingress: {{}}\n", "testbed", "ingress.host: Field required"),
         (f"{BARE}  ingress: {{host: 'http://m.e/'}}\n", "testbed", "ingress.host: .*received 'http://m.e/'"),
         (f"{BARE}  ingress: {{host: 'a.{{endpoint}}.e'}}\n", "testbed", "ingress.host: .*received"),
-        (f"{BARE}  ingress: {{host: m.e, classes: x}}\n", "testbed", "unknown key ingress.classes"),
+        (
+            f"{BARE}  ingress: {{host: m.e, classes: x}}\n",
+            "testbed",
+            'unknown key ingress.classes; did you mean "class"',
+        ),
         (
             f"{BARE}  ingress: {{host: m.e, tls_secret: A B}}\n",
             "testbed",
