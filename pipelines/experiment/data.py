@@ -227,6 +227,11 @@ class Data(Part):
                 yield (
                     f"target {entry.name} is {words}, and task is {self.task}; leave the kind or the task out"
                 )
+            if entry.kind == "mask" and self.stream is True:
+                yield (
+                    f"stream is true, and target {entry.name} is a mask, whose rows are held in memory; leave stream "
+                    "out, and set resources.memory for all rows"
+                )
             if entry.kind == "mask" and len(self.target or ()) > 1:
                 yield f"target {entry.name} is a mask, which is the only target, and there are others; leave them out"
 

@@ -19,9 +19,9 @@ def encode_target(schema: Schema, columns: Columns) -> NDArray[Any]:
     """The target as numbers.
 
     Returns:
-        int64 class indices `(n,)`, `(n, *shape)` of a segmentation or tagging, -1 where there is none; float32
-        `(n, outputs)` or `(n, *shape)` of a regression, `(n, labels)` of 0 and 1 of a multi-label target; of several
-        outputs all of these side by side, as float32, see `answers.truths_of`.
+        int64 class indices `(n,)`, `(n, *shape)` of a segmentation or tagging, -1 where there is none, int16 of masks;
+        float32 `(n, outputs)` or `(n, *shape)` of a regression, `(n, labels)` of 0 and 1 of a multi-label target; of
+        several outputs all of these side by side, as float32, see `answers.truths_of`.
 
     Raises:
         SchemaError: a row has no value, or a class that the schema does not have.

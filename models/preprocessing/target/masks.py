@@ -22,6 +22,7 @@ from tidegate.models.preprocessing.schema import Class, Target
 
 MOST_CLASSES = 256
 MOST_SHOWN = 8
+PIXELS_AT_ONCE = 1 << 22  # while numbers become places, which takes some 40 bytes a pixel
 
 
 @dataclass(frozen=True)
@@ -77,23 +78,29 @@ def mask_target(name: str, column: Array, options: MaskOptions) -> Target:
     )
 
 
-def mask_places(target: Target, column: Array) -> NDArray[np.int64]:
+def mask_places(target: Target, column: Array) -> NDArray[np.int16]:
     """The place of each pixel's class, `IGNORED` where it has none; of the column's shape.
 
     Raises:
         SchemaError: a pixel holds another value.
     """
+    places = np.empty(column.shape, np.int16)
+    rows = max(1, PIXELS_AT_ONCE // max(1, target.places))
+    for start in range(0, len(column), rows):
+        places[start : start + rows] = _places(target, column[start : start + rows], start)
+    return places
+
+
+def _places(target: Target, column: Array, first: int) -> NDArray[np.integer]:
     values = np.asarray(target.values, np.int64)
     ascending = np.argsort(values)
     held = column.astype(np.int64)
-    places: NDArray[np.int64] = ascending[
-        np.searchsorted(values[ascending], held).clip(max=len(values) - 1)
-    ].astype(np.int64)
+    places = ascending[np.searchsorted(values[ascending], held).clip(max=len(values) - 1)]
     ignored = np.zeros(held.shape, np.bool_) if target.ignored is None else held == target.ignored
     wrong = (values[places] != held) & ~ignored
     if wrong.any():
         row = int(np.flatnonzero(wrong.reshape(len(wrong), -1).any(axis=1))[0])
-        raise _unknown(target.names[0], held, wrong, row, values.tolist())
+        raise _unknown(target.names[0], held, wrong, row, values.tolist(), first)
     return np.where(ignored, IGNORED, places)
 
 
@@ -106,21 +113,24 @@ def pixels_by_class(target: Target, columns: Columns) -> dict[str, int]:
 
 def tell_about_masks(target: Target, splits: Mapping[str, Columns]) -> None:
     """Tell classes that no pixel of the training or test rows has, and rows in which no pixel has a class."""
-    counts = {part: pixels_by_class(target, columns) for part, columns in splits.items()}
+    counts, empty = dict[str, list[int]](), 0
+    for part, columns in splits.items():
+        places = mask_places(target, columns[target.names[0]])
+        counts[part] = np.bincount(places[places >= 0], minlength=len(target.classes)).tolist()
+        empty += int((places < 0).reshape(len(places), -1).all(axis=1).sum())
     for part, what in (("train", "it is not learned"), ("test", "the test metrics say nothing of it")):
-        elsewhere = [label for label, count in counts[part].items() if not count and _anywhere(counts, label)]
-        if elsewhere:
-            tell(f"no pixel of the {part} rows is {_listed(elsewhere)}, so {what}; add rows")
-    places = {part: mask_places(target, columns[target.names[0]]) for part, columns in splits.items()}
-    empty = sum(int((one < 0).reshape(len(one), -1).all(axis=1).sum()) for one in places.values())
+        lacking = [
+            str(label)
+            for place, label in enumerate(target.classes)
+            if not counts[part][place] and any(one[place] for one in counts.values())
+        ]
+        if lacking:
+            tell(f"no pixel of the {part} rows is {_listed(lacking)}, so {what}; add rows")
     if empty:
         tell(
-            f"{empty} rows have only pixels to ignore, so nothing is learned from them; check target {target.name!r}"
+            f"{empty} rows have only pixels to ignore, so nothing is learned from them; check target "
+            f"{target.names[0]!r}"
         )
-
-
-def _anywhere(counts: Mapping[str, Mapping[str, int]], label: str) -> bool:
-    return any(part[label] for part in counts.values())
 
 
 def _check_values(
@@ -144,12 +154,12 @@ def _check_values(
 
 
 def _unknown(
-    name: str, column: Array, wrong: NDArray[np.bool_], row: int, known: Sequence[int]
+    name: str, column: Array, wrong: NDArray[np.bool_], row: int, known: Sequence[int], first: int = 0
 ) -> SchemaError:
     value = int(column[row][wrong[row]].flat[0])
     count = int((column[row] == value).sum())
     return SchemaError(
-        f"target {name!r}, row {row} (counted from 0): {count} pixels hold {value}; expected one of "
+        f"target {name!r}, row {first + row} (counted from 0): {count} pixels hold {value}; expected one of "
         f"{_listed([str(one) for one in known])}; name it in classes, or leave it out with ignore: {value}"
     )
 

@@ -81,6 +81,16 @@ def test_a_later_value_is_refused_and_a_class_that_is_nowhere_is_told() -> None:
         mask_places(target, np.array([[[0, 0]], [[0, 3]]], np.uint8))
 
 
+def test_many_pixels_are_read_part_by_part_and_their_rows_counted_from_the_first() -> None:
+    masks = np.zeros((5, 1024, 1024), np.uint8)
+    masks[:, :, 512:] = 1
+    target = mask_target("m", masks, MaskOptions())
+    np.testing.assert_array_equal(mask_places(target, masks), masks)
+    masks[4, 3, 2] = 9
+    with pytest.raises(SchemaError, match=r"row 4 \(counted from 0\): 1 pixels hold 9"):
+        mask_places(target, masks)
+
+
 def test_classes_that_a_part_lacks_are_told() -> None:
     target = Target(
         names=("m",), task="segmentation", classes=("a", "b"), shape=(1, 2), values=(0, 1), ignored=2

@@ -104,6 +104,7 @@ def test_what_it_has_not_is_refused_before_a_step_runs(cli: Cli, crowns: Path) -
     refused("states classes, which only a mask has", "data.target={name: mask, classes: [a, b]}")
     refused("classes of target mask are ['a', 'a']", "data.target={name: mask, kind: mask, classes: [a, a]}")
     refused("expected one of: test_iou_ground, test_iou_tree", "gate={metric: test_iou_three, minimum: 0.5}")
+    refused("target mask is a mask, whose rows are held in memory", "data.stream=true")
     refused("this model answers a class at each place", "serving.explain=true")
     refused("family 'mlp' does not support a segmentation; expected one of: unet", "model={family: mlp}")
     refused(
