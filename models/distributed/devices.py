@@ -2,9 +2,12 @@
 
 from __future__ import annotations
 
+import contextlib
 import hashlib
 import os
 import platform
+import time
+from collections.abc import Iterator
 from importlib.util import find_spec
 from pathlib import Path
 
@@ -16,6 +19,9 @@ BACKEND_NAMES = {"tensorflow": "TensorFlow", "jax": "JAX", "torch": "PyTorch", "
 
 # Without them the order of sums on a GPU differs each time; cuBLAS' value is the workspace from its manual.
 DETERMINISTIC = {"XLA_FLAGS": "--xla_gpu_deterministic_ops=true", "CUBLAS_WORKSPACE_CONFIG": ":4096:8"}
+
+MOST_COMPILED = 1 << 30  # bytes of what JAX keeps of a home
+WRITTEN_S = 60.0  # after which no living process is still writing an entry
 
 
 def configure_backend(backend: str, compiled: Path | None = None) -> None:
@@ -43,18 +49,35 @@ def keep_compiled(folder: Path) -> None:
 
     Compiling takes most of a short training's time. What one kind of processor has compiled is not for another that has
     the same home, and JAX's own key does not tell them apart: each kind has a folder of its own. What the user has set
-    for JAX stays.
+    for JAX stays. The oldest programs go where all take more than `MOST_COMPILED`: JAX's own limit does not get over a
+    killed process.
 
     Args:
         folder: of this home or machine.
     """
     processor = hashlib.sha256("\n".join(sorted(_processor())).encode()).hexdigest()
     own = folder / f"jax-{processor[:12]}"
-    for entry in own.glob("*"):
-        if not entry.stat().st_size:  # of a process that was killed; JAX would never write it again
-            entry.unlink(missing_ok=True)
+    _tidy(own)
     os.environ.setdefault("JAX_COMPILATION_CACHE_DIR", str(own))
     os.environ.setdefault("JAX_PERSISTENT_CACHE_MIN_COMPILE_TIME_SECS", "0")
+
+
+def _tidy(folder: Path) -> None:
+    """Remove what JAX would never write again, and the oldest where there is too much; others may do so meanwhile."""
+    left = MOST_COMPILED
+    for changed, size, entry in sorted(_entries(folder), reverse=True):
+        left -= size
+        torn = not size and time.time() - changed > WRITTEN_S  # of a process that was killed
+        if torn or left < 0:
+            entry.unlink(missing_ok=True)
+
+
+def _entries(folder: Path) -> Iterator[tuple[float, int, Path]]:
+    """When each was written, s since the epoch, its bytes, and where it is."""
+    for entry in folder.glob("*"):
+        with contextlib.suppress(FileNotFoundError):
+            found = entry.stat()
+            yield found.st_mtime, found.st_size, entry
 
 
 def _processor() -> set[str]:

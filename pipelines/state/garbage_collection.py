@@ -1,5 +1,6 @@
 """gc: finds what runs and releases still need, and removes the rest."""
 
+import contextlib
 import fnmatch
 import json
 import time
@@ -138,8 +139,9 @@ def _remove_work(home: Home, removed: Removed) -> None:
 
 def _remove_compiled(home: Home, removed: Removed) -> None:
     """Remove old programs that JAX compiled; their folder stays for who uses it now."""
-    for path in home.compiled.rglob("*"):
-        found = path.stat()
-        if path.is_file() and time.time() - found.st_mtime >= COMPILED_S:
-            path.unlink()
-            removed.add(f"compiled {path.name[:40]}", found.st_size)
+    for path in home.compiled.glob("*/*"):
+        with contextlib.suppress(FileNotFoundError):  # a trial tidies too
+            found = path.stat()
+            if path.is_file() and time.time() - found.st_mtime >= COMPILED_S:
+                path.unlink()
+                removed.add(f"compiled {path.name[:40]}", found.st_size)
