@@ -159,22 +159,29 @@ class ClusterEndpoint:
         return " ".join(text.split()[-60:])
 
     def route_traffic(self, live: ReleaseSpec, weights: dict[str, int] | None = None) -> None:
-        """Route the endpoint's traffic to a release.
+        """Route the endpoint's traffic to a release; where the target's way in does not fit it, it keeps what it has.
 
         Args:
             live: the release that the stable Service selects.
             weights: release name -> percent of the gateway's requests; None: all to `live`.
         """
         changed = self._applied(stable_service(live))
-        if isinstance(self._entrance, Gateway):
-            changed |= self._applied(route(self.name, self._entrance, weights or {live.name: 100}))
-            self._wait_for_route(self._entrance)
-        elif self._entrance is not None:
-            changed |= self._applied(ingress(self.name, self._entrance))
-        if self._entrance is not None:  # what an earlier target had
-            self._delete_all("Ingress" if self._is_routed() else "HTTPRoute", _selector(self.name))
+        if self.fits(live):
+            changed |= self._entered(weights or {live.name: 100})
         if changed:
             time.sleep(PROPAGATION_S)
+
+    def _entered(self, weights: dict[str, int]) -> bool:
+        """Have the target's way in, and no other; return whether that changed it."""
+        if self._entrance is None:
+            return False
+        if isinstance(self._entrance, Gateway):
+            changed = self._applied(route(self.name, self._entrance, weights))
+            self._wait_for_route(self._entrance)
+        else:
+            changed = self._applied(ingress(self.name, self._entrance))
+        self._delete_all("Ingress" if self._kind == "HTTPRoute" else "HTTPRoute", _selector(self.name))
+        return changed
 
     def _applied(self, obj: Object) -> bool:
         """Apply an object; return whether that changed it."""
@@ -211,13 +218,19 @@ class ClusterEndpoint:
         found = self._cluster.get("Service", self.name)
         return str(found["spec"].get("selector", {}).get("tidegate.dev/pool", "")) if found else ""
 
-    def has_route(self) -> bool:
-        """Whether the endpoint's URL leads to it."""
-        kind = "HTTPRoute" if self._is_routed() else "Ingress"
-        return self._entrance is None or self._cluster.get(kind, self.name) is not None
+    def fits(self, release: ReleaseSpec) -> bool:
+        """Whether the target's way in leads to a release: it takes from paths what an Ingress leaves in them."""
+        rule = self._entrance
+        return not isinstance(rule, IngressRule) or rule.prefix_of(self.name) in ("", release.path_prefix)
 
-    def _is_routed(self) -> bool:
-        return isinstance(self._entrance, Gateway)
+    def has_route(self, live: ReleaseSpec) -> bool:
+        """Whether the endpoint's URL leads to it, or a release from before the target's Ingress keeps its own."""
+        unrouted = self._entrance is None or not self.fits(live)
+        return unrouted or self._cluster.get(self._kind, self.name) is not None
+
+    @property
+    def _kind(self) -> str:
+        return "HTTPRoute" if isinstance(self._entrance, Gateway) else "Ingress"
 
     def private_address(self, release: str) -> str:
         """Address and port of a release's own Service."""

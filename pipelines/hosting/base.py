@@ -62,8 +62,8 @@ class Hosting(Protocol):
             UsageError, PortTakenError: the wanted port is not available.
         """
 
-    def tag(self) -> str:
-        """The tag of the images for a release that is deployed now; "" where there are no images."""
+    def facts(self, endpoint: str) -> dict[str, str]:
+        """What a release that is deployed now has of this place, by the names in `Release`; {} for nothing."""
 
     def url(self, state: EndpointState) -> str:
         """The endpoint's base URL; it stays the same until the endpoint is deleted."""

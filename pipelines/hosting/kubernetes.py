@@ -8,7 +8,6 @@ from tidegate.infra.cluster.api import Cluster
 from tidegate.infra.cluster.endpoint import ClusterEndpoint, endpoint_names
 from tidegate.infra.cluster.endpoint_objects import ReleaseSpec, endpoint_labels
 from tidegate.infra.cluster.endpoint_pod import GRACE_S, PORT
-from tidegate.infra.cluster.images import tag
 from tidegate.infra.cluster.jobs import driver_name, is_finished
 from tidegate.infra.cluster.lease import leased
 from tidegate.infra.errors import ConflictError, RolloutError
@@ -16,7 +15,7 @@ from tidegate.pipelines.errors import CanaryError, PipelineError, UsageError
 from tidegate.pipelines.experiment.serving import Serving
 from tidegate.pipelines.hosting.base import Live, Stage
 from tidegate.pipelines.hosting.canary import START_S, Rollout, replicas_for
-from tidegate.pipelines.hosting.manifests import entrance_of, spec_of
+from tidegate.pipelines.hosting.manifests import entrance_of, release_facts, spec_of
 from tidegate.pipelines.hosting.own_key import line_of, stored_key
 from tidegate.pipelines.state.home import Home
 from tidegate.serving.deployment.connections import Trust
@@ -27,6 +26,8 @@ from tidegate.serving.errors import ServerStartError
 LOCK_S = 120.0
 RUN_LOCK_S = 24 * 3600.0  # a run waits for another run's canary; a user is told who holds the lock
 OWN_NAMES = re.compile(r".*-r\d+(-canary)?")
+# What a server's own paths begin with, of those that an endpoint could be called.
+SERVED = ("contract", "healthz", "livez", "metrics", "predict", "readyz", "v1", "v2")
 
 
 class KubernetesHosting:
@@ -62,6 +63,11 @@ class KubernetesHosting:
             raise UsageError(
                 f'endpoint "{name}": names that end like -r1 are for releases on a cluster; {fix}'
             )
+        if name in SERVED and self.facts(name)["path_prefix"]:
+            raise UsageError(
+                f'endpoint "{name}": all endpoints of the target\'s Ingress have one host, and below it /{name} is a '
+                f"path of each server itself; {fix}"
+            )
         foreign = self._place(name).name_conflict()
         if foreign:
             raise UsageError(
@@ -92,9 +98,9 @@ class KubernetesHosting:
         del state, wanted
         return None
 
-    def tag(self) -> str:
-        """The tag of the images built from this code."""
-        return tag()
+    def facts(self, endpoint: str) -> dict[str, str]:
+        """The tag of the images built from this code, and how the target's servers are asked."""
+        return release_facts(self._target, endpoint)
 
     def url(self, state: EndpointState) -> str:
         """A path at the gateway, or the Ingress' address; else the Service's, which only pods can reach."""
@@ -102,17 +108,14 @@ class KubernetesHosting:
             return f"{self._target.gateway.url.rstrip('/')}/{state.name}"
         if self._target.ingress is not None:
             return self._target.ingress.url(state.name)
-        return f"{self._scheme}://{self._host(state)}:{PORT}"
+        secure = self._target.tls if state.current is None else state.release(state.current).tls
+        return f"{_scheme(secure)}://{self._host(state)}:{PORT}"
 
     def trust(self, state: EndpointState) -> Trust | None:
-        """Every release of it has the certificate of the endpoint's Service, whatever its own address is."""
+        """Every release that has a certificate has that of the endpoint's Service, whatever its own address is."""
         if self._target.tls is None:
             return None
         return Trust(self._target.tls.ca, self._host(state))
-
-    @property
-    def _scheme(self) -> str:
-        return "http" if self._target.tls is None else "https"
 
     def _host(self, state: EndpointState) -> str:
         return f"{state.name}.{self._target.namespace}.svc"
@@ -122,7 +125,7 @@ class KubernetesHosting:
         if state.current is None:
             return False
         place, live = self._place(state.name), self._spec(state, state.release(state.current))
-        return place.live_key() == live.key and place.has_route() and bool(place.ready_pods(live.name))
+        return place.live_key() == live.key and place.has_route(live) and bool(place.ready_pods(live.name))
 
     def addresses(self, state: EndpointState) -> list[str]:
         """http://HOST:PORT or https:// of each ready server of the live release, for pods."""
@@ -157,7 +160,7 @@ class KubernetesHosting:
         """The release's own Service."""
         self.start(state, state.release(number))
         spec = self._spec(state, state.release(number))
-        return f"{self._scheme}://{self._place(state.name).private_address(spec.name)}"
+        return f"{_scheme(spec.tls)}://{self._place(state.name).private_address(spec.name)}"
 
     def key(self, state: EndpointState, number: int) -> str | None:
         """It is kept in the store."""
@@ -186,21 +189,20 @@ class KubernetesHosting:
     ) -> tuple[Stage, ...]:
         place, serving = self._place(state.name), _serving(release)
         champion, canary = self._spec(state, state.release(state.current or 0)), self._spec(state, release)
-        alone = not place.ready_pods(champion.name)
-        if try_canary and serving.canary is not None and alone:
-            print(f"no canary: {champion.name} does not run, so there is nothing to compare with")
-        mixed = sorted({place.scheme(champion.name), place.scheme(canary.name)})
-        if try_canary and serving.canary is not None and not alone and len(mixed) > 1:
-            print(
-                f"no canary: {champion.name} and {canary.name} speak {' and '.join(mixed)}, and a client only one"
-            )
-            alone = True
-        if not try_canary or serving.canary is None or alone:
+        wanted = serving.canary if try_canary else None
+        problem = "" if wanted is None else _why_no_canary(place, champion, canary)
+        if problem:
+            print(f"no canary: {problem}")
+        if wanted is None or problem:
             place.scale(canary, place.replicas(champion.name), START_S)
             return ()
+        if not place.has_route(
+            champion
+        ):  # the target has another way in than before: the canary is to get requests
+            place.route_traffic(champion)
         weighted = self._target.gateway is not None
         asked = place, self.trust(state)
-        rollout = Rollout(*asked, champion, canary, serving.canary, serving.slo, weighted=weighted)
+        rollout = Rollout(*asked, champion, canary, wanted, serving.slo, weighted=weighted)
         try:
             return rollout.run()
         except CanaryError as error:
@@ -271,6 +273,22 @@ class KubernetesHosting:
     def _spec(self, state: EndpointState, release: Release) -> ReleaseSpec:
         key = self.key(state, release.number)
         return spec_of(self._target, state.incarnation, release, "" if key is None else line_of(key))
+
+
+def _scheme(secure: object) -> str:
+    return "https" if secure else "http"
+
+
+def _why_no_canary(place: ClusterEndpoint, champion: ReleaseSpec, canary: ReleaseSpec) -> str:
+    """Why a release can not share the requests with the live one; "" if it can."""
+    if not place.ready_pods(champion.name):
+        return f"{champion.name} does not run, so there is nothing to compare with"
+    schemes = sorted({place.scheme(champion.name), place.scheme(canary.name)})
+    if len(schemes) > 1:
+        return f"{champion.name} and {canary.name} speak {' and '.join(schemes)}, and a client only one"
+    if not place.fits(champion):
+        return f"the target's Ingress leads to {canary.path_prefix}, which {champion.name} does not take from paths"
+    return ""
 
 
 def _serving(release: Release) -> Serving:

@@ -91,9 +91,10 @@ class LocalHosting:
             raise PortTakenError(port, HOST)
         return port
 
-    def tag(self) -> str:
+    def facts(self, endpoint: str) -> dict[str, str]:
         """None: this installation serves."""
-        return ""
+        del endpoint
+        return {}
 
     def url(self, state: EndpointState) -> str:
         """A port of this machine."""

@@ -34,6 +34,8 @@ def spec_of(target: Target, incarnation: int, release: Release, own_key: str = "
         bundle=release.bundle,
         runtime=release.runtime,
         tag=release.tag or tag(),
+        tls=release.tls,
+        path_prefix=release.path_prefix,
         secrets=release.secrets,
         own_key=own_key,
         signed=bool(release.signed_by),
@@ -58,7 +60,7 @@ def endpoint_objects_of(target: Target, plan: Plan, state: EndpointState) -> lis
         run=plan.run,
         bundle=UNKNOWN_BUNDLE,
         runtime="onnx" if serving.runtime == "auto" else serving.runtime,
-        tag=tag(),
+        **release_facts(target, plan.experiment.endpoint),
         secrets=tuple(plan.experiment.code.secrets),
         own_key=UNKNOWN_KEY if serving.guarded else "",
     )
@@ -72,6 +74,18 @@ def endpoint_objects_of(target: Target, plan: Plan, state: EndpointState) -> lis
     elif entrance is not None:
         objects.append(ingress(spec.endpoint, entrance))
     return objects
+
+
+def release_facts(target: Target, endpoint: str) -> dict[str, str]:
+    """What a release that is deployed now keeps of its target, by the names in `Release`.
+
+    Its images know the arguments for it; those of an earlier release may not, whatever the target says since.
+    """
+    return {
+        "tag": tag(),
+        "tls": "" if target.tls is None else target.tls.secret,
+        "path_prefix": "" if target.ingress is None else target.ingress.rule().prefix_of(endpoint),
+    }
 
 
 def entrance_of(target: Target) -> Gateway | IngressRule | None:
@@ -102,7 +116,5 @@ def _spec(
             own_key=own_key,
         ),
         policy=target.pod_policy("endpoints"),
-        tls="" if target.tls is None else target.tls.secret,
-        path_prefix="" if target.ingress is None else target.ingress.rule().prefix_of(known["endpoint"]),
         **known,
     )

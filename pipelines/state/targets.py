@@ -1,6 +1,7 @@
 """Targets: `local`, and the clusters of targets.yaml."""
 
 import os
+import re
 from collections.abc import Mapping
 from dataclasses import replace
 from pathlib import Path
@@ -18,6 +19,8 @@ if TYPE_CHECKING:
 
 NAME = r"^([a-z0-9]([-a-z0-9.]*[a-z0-9])?)?$"  # of an object
 PEM = "-----BEGIN CERTIFICATE-----"
+CERTIFICATE = re.compile(f"{PEM}.*?-----END CERTIFICATE-----", re.DOTALL)
+MOST_AUTHORITIES = 65_536  # a variable of a process holds 128 KiB on Linux
 IN_POD = "TIDEGATE_TARGET"  # in a driver's environment: its target, as JSON
 
 
@@ -233,16 +236,29 @@ def _with_authorities(target: Target, folder: Path) -> Target:
         return target
     file = folder / target.tls.ca
     try:
-        content = file.read_text("ascii")
+        text = file.read_text("utf-8")
     except (OSError, ValueError) as error:
         raise UsageError(
             f"target {target.name}: tls.ca: {file} cannot be read ({error}); expected PEM; correct the path"
         ) from error
-    if PEM not in content or "PRIVATE KEY" in content:
+    content = "\n".join(CERTIFICATE.findall(text))  # without what stands between them for people
+    problem = "a private key" if "PRIVATE KEY" in text else "no certificate" if not content else ""
+    if len(content) > MOST_AUTHORITIES:
+        problem = f"{len(content):,} characters of certificates, which no pod's variable can hold"
+    if problem:
         raise UsageError(
-            f"target {target.name}: tls.ca: {file} has {'a private key' if PEM in content else 'no certificate'}; "
-            f"expected certificates in PEM ({PEM}) and nothing else; name the authority's file"
+            f"target {target.name}: tls.ca: {file} has {problem}; expected certificates in PEM ({PEM}), at most "
+            f"{MOST_AUTHORITIES:,} characters, and nothing else; name the file of the authority that issued yours"
         )
+    import ssl  # a plan for this machine does without
+
+    try:
+        ssl.create_default_context(cadata=content)
+    except ssl.SSLError as error:
+        raise UsageError(
+            f"target {target.name}: tls.ca: {file} has a certificate that is damaged ({error.reason or error}); "
+            "expected PEM as the authority issued it; copy it again"
+        ) from error
     return target.model_copy(update={"tls": target.tls.model_copy(update={"ca": content})})
 
 

@@ -9,7 +9,7 @@ from types import TracebackType
 from typing import Any
 from urllib.parse import urlsplit
 
-from tidegate.serving.deployment.connections import Trust, connection_to, unreachable
+from tidegate.serving.deployment.connections import CLOSED, Trust, connection_to, unreachable
 from tidegate.serving.errors import ClientError
 
 ROWS = 1000  # rows sent in one request
@@ -143,7 +143,7 @@ class Client:
         reused = self._connection.sock is not None
         try:
             return self._exchange(method, path, body)
-        except (http.client.RemoteDisconnected, BrokenPipeError, ConnectionResetError) as error:
+        except CLOSED as error:
             # A server may close an idle connection; only if a new one breaks it is an error.
             if not reused:
                 raise self._unreachable(error) from error

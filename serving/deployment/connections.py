@@ -9,6 +9,11 @@ from urllib.parse import urlsplit
 from tidegate.serving.errors import ClientError
 
 SCHEMES = ("http", "https")
+# How a connection that was idle turns out to be closed, of TLS too.
+CLOSED = (
+    *(http.client.RemoteDisconnected, BrokenPipeError, ConnectionResetError),
+    *(ssl.SSLEOFError, ssl.SSLZeroReturnError),
+)
 EXPIRED, WRONG_NAME = 10, (62, 64)  # as OpenSSL numbers them
 
 

@@ -27,6 +27,8 @@ class Release(BaseModel):
         bento: its tag.
         serving: the `serving` part of the experiment, so that a rollback serves the release as before.
         tag: of the images on a cluster, for the same reason.
+        tls: the Secret with the certificate of its servers on a cluster, for the same reason; "": they have none.
+        path_prefix: what its servers take away from paths on a cluster, for the same reason; "": nothing.
         secrets: names of the secrets that the user's code in the bundle expects, for the same reason.
         signed_by: id of the key that signed the bundle; "" of a release that is not signed.
         origin: where it was promoted from; None where it was made here.
@@ -49,7 +51,9 @@ class Release(BaseModel):
     tag: str = ""
     secrets: tuple[str, ...] = ()
     signed_by: str = ""
-    # Left out where there is none: then it is a release that earlier versions read.
+    # Left out where there are none: then it is a release that earlier versions read.
+    tls: str = Field("", exclude_if=lambda value: not value)
+    path_prefix: str = Field("", exclude_if=lambda value: not value)
     origin: Origin | None = Field(None, exclude_if=lambda value: value is None)
 
     @property
@@ -103,6 +107,8 @@ def reserve(
     parity: Parity,
     serving: dict[str, Any] | None = None,
     tag: str = "",
+    tls: str = "",
+    path_prefix: str = "",
     secrets: tuple[str, ...] = (),
     signed_by: str = "",
     origin: Origin | None = None,
@@ -123,6 +129,8 @@ def reserve(
         created=datetime.now(UTC).isoformat(timespec="seconds"),
         serving=serving or {},
         tag=tag,
+        tls=tls,
+        path_prefix=path_prefix,
         secrets=secrets,
         signed_by=signed_by,
         origin=origin,

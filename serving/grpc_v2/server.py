@@ -15,7 +15,7 @@ from tidegate.serving.http.asgi import Headers
 from tidegate.serving.http.caller import Caller
 
 if TYPE_CHECKING:
-    from tidegate.serving.http.tls import Certificate
+    from tidegate.serving.http.tls import Certificate, Pem
 
 CODES = {
     400: grpc.StatusCode.INVALID_ARGUMENT,
@@ -141,12 +141,22 @@ class GrpcServer:
 
 def _credentials(certificate: "Certificate") -> Any:
     """Of a server whose next handshake shows the newest certificate."""
+    shown = certificate.newest()
 
-    def newest() -> Any:
+    def renewed() -> Any:
+        """None: the one that is shown is the newest, and gRPC makes nothing anew for a handshake."""
+        nonlocal shown
         pem = certificate.newest()
-        return grpc.ssl_server_certificate_configuration([(pem.key, pem.certificate)])
+        if pem == shown:
+            return None
+        shown = pem
+        return _configuration(pem)
 
-    return grpc.dynamic_ssl_server_credentials(newest(), newest, False)
+    return grpc.dynamic_ssl_server_credentials(_configuration(shown), renewed, False)
+
+
+def _configuration(pem: "Pem") -> Any:
+    return grpc.ssl_server_certificate_configuration([(pem.key, pem.certificate)])
 
 
 def _headers(context: Any) -> dict[bytes, bytes]:

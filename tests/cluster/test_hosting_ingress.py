@@ -21,6 +21,7 @@ from tidegate.pipelines.state.home import Home
 from tidegate.pipelines.state.targets import Ingress
 from tidegate.serving.deployment.client import Client
 from tidegate.serving.deployment.connections import Trust
+from tidegate.serving.deployment.release import load
 
 from .conftest import NAMESPACE, Make, wait_for
 from .namespace import left_over
@@ -103,6 +104,24 @@ def test_a_gateways_route_goes_when_a_target_has_an_ingress(
     left = left_over(layout, NAMESPACE, "moved")
     assert "ingress.networking.k8s.io/moved" in left
     assert "httproute.gateway.networking.k8s.io/moved" not in left
+
+
+def test_a_release_of_a_gateway_keeps_its_route_until_one_fits_the_ingress(
+    endpoint: Make, home: Home, layout: Layout
+) -> None:
+    """Of one host for all endpoints: a server takes /NAME from paths, and one from before does not."""
+    ours = endpoint("staying")
+    ours.release()
+    ours.home = behind(home)
+    hosting(ours.home).retire_others(load(ours.home.store, "staying"))  # as gc does
+    left = left_over(layout, NAMESPACE, "staying")
+    assert "httproute.gateway.networking.k8s.io/staying" in left
+    assert "ingress.networking.k8s.io/staying" not in left
+    ours.release(canary={"steps": [50, 100], "bake": "1s"})
+    wait_for("the Ingress", lambda: answers(ours), 20)
+    left = left_over(layout, NAMESPACE, "staying")
+    assert "ingress.networking.k8s.io/staying" in left
+    assert "httproute.gateway.networking.k8s.io/staying" not in left
 
 
 def test_a_target_with_an_ingress_is_checked(home: Home) -> None:

@@ -43,7 +43,7 @@ def deploy(
     place = hosting(home)
     with place.lock(endpoint, driver):
         port = place.choose_port(load(home.store, endpoint), serving.port)
-        known = {"key": key, "serving": serving.model_dump(mode="json"), "tag": place.tag(), **facts}
+        known = {"key": key, "serving": serving.model_dump(mode="json"), **place.facts(endpoint), **facts}
 
         def change(state: EndpointState) -> EndpointState:
             return reserve(state.model_copy(update={"port": port}), **known)

@@ -126,7 +126,16 @@ def test_a_driver_gets_what_the_file_of_authorities_holds(tmp_path: Path) -> Non
     (tmp_path / "targets.yaml").write_text(f"{BARE}  tls: {{secret: shown, ca: ca.crt}}\n")
     target = find_target(tmp_path, "testbed")
     assert target is not None and target.tls is not None
-    assert target.tls.ca == authority
+    assert target.tls.ca == authority.strip()
+    (tmp_path / "ca.crt").write_text(f"# Zuständig für m.e\n{authority}")  # as bundles have it
+    again = find_target(tmp_path, "testbed")
+    assert again is not None and again.tls == target.tls
     (tmp_path / "ca.crt").write_bytes(Authority().issue("a.example").key)
-    with pytest.raises(UsageError, match="no certificate; expected certificates in PEM"):
+    with pytest.raises(UsageError, match="a private key; expected certificates in PEM"):
+        find_target(tmp_path, "testbed")
+    (tmp_path / "ca.crt").write_text(authority.replace("MII", "!!!"))
+    with pytest.raises(UsageError, match="a certificate that is damaged"):
+        find_target(tmp_path, "testbed")
+    (tmp_path / "ca.crt").write_text(authority * 200)
+    with pytest.raises(UsageError, match=r"characters of certificates.*at most 65,536"):
         find_target(tmp_path, "testbed")

@@ -4,6 +4,7 @@ import http.client
 import json
 import socket
 import ssl
+import struct
 import subprocess
 import threading
 import time
@@ -18,7 +19,7 @@ from cryptography import x509
 from tests.certificates import DAY, Authority, Issued
 from tests.serving.conftest import Running
 from tidegate.serving.deployment.client import Client
-from tidegate.serving.deployment.connections import Trust, page_of
+from tidegate.serving.deployment.connections import CLOSED, Trust, page_of
 from tidegate.serving.errors import ClientError, ServerError
 from tidegate.serving.grpc_v2.messages import CLASSES, SERVICE
 from tidegate.serving.http.tls import CHECK, Certificate
@@ -239,3 +240,40 @@ def test_a_prefix_of_paths_is_taken_away(serve: Callable[..., Running], images: 
         "/x/readyz",
     )
     assert [status(path) for path in pages] == [200, 200, 200, 200, 200, 404, 404]
+
+
+def test_an_idle_connection_that_ended_is_opened_anew(authority: Authority, tmp_path: Path) -> None:
+    """As a balancer ends one, or the kill of a pod: TCP is reset, and TLS says nothing."""
+    context = ssl.create_default_context(ssl.Purpose.CLIENT_AUTH)
+    context.load_cert_chain(*authority.issue(NAME).write(tmp_path))
+    listener = socket.create_server(("127.0.0.1", 0))
+    read, ended = threading.Event(), threading.Event()
+
+    def serve() -> None:
+        for answered in (1, 2):
+            plain, _ = listener.accept()
+            connection = context.wrap_socket(plain, server_side=True)
+            connection.recv(65536)
+            connection.sendall(
+                b"HTTP/1.1 200 OK\r\nContent-Length: 14\r\n\r\n" + b'{"answered":' + b"%d}" % answered
+            )
+            if answered == 1:
+                read.wait(10)
+                connection.setsockopt(socket.SOL_SOCKET, socket.SO_LINGER, struct.pack("ii", 1, 0))
+            connection.close()
+            ended.set()
+
+    thread = threading.Thread(target=serve, daemon=True)
+    thread.start()
+    url = f"https://127.0.0.1:{listener.getsockname()[1]}"
+    with listener, Client(url, trust=Trust(authority.pem.decode(), NAME)) as client:
+        assert client.contract() == {"answered": 1}
+        read.set()
+        assert ended.wait(10)
+        assert client.contract() == {"answered": 2}
+        thread.join(10)
+
+
+@pytest.mark.parametrize("error", [ssl.SSLEOFError, ssl.SSLZeroReturnError])
+def test_what_tls_says_of_an_ended_connection_is_known(error: type[Exception]) -> None:
+    assert issubclass(error, CLOSED)
