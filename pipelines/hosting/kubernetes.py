@@ -176,6 +176,7 @@ class KubernetesHosting:
         """Run a canary if one is configured, then move the pointer; the traffic follows it."""
         state = load(self._home.store, name)
         release = state.release(number)
+        self._require_fitting(state, release)
         self.start(state, release)
         stages: tuple[Stage, ...] = ()
         if state.current not in (None, number):
@@ -183,6 +184,17 @@ class KubernetesHosting:
         state = update(self._home.store, name, lambda known: promote(known, number, event), ConflictError)
         self.retire_others(state)
         return Live(state=state, stages=stages)
+
+    def _require_fitting(self, state: EndpointState, release: Release) -> None:
+        """Refuse one that the target's Ingress does not lead to, where another one is live."""
+        if state.current in (None, release.number) or self._place(state.name).fits(
+            self._spec(state, release)
+        ):
+            return
+        raise UsageError(
+            f"release {release.number} of {state.name} is from before the target's Ingress and does not take "
+            f"/{state.name} from paths, so that no request would find it; expected a later release; submit again"
+        )
 
     def _replace(
         self, state: EndpointState, release: Release, try_canary: bool, event: Event | None

@@ -15,6 +15,7 @@ from tidegate.infra.testbed.host.layout import GATEWAY_PORT, GATEWAY_TLS_PORT, L
 from tidegate.infra.testbed.running import kubectl
 from tidegate.pipelines.commands.checking.target import check_target
 from tidegate.pipelines.commands.endpoints import lifecycle
+from tidegate.pipelines.errors import UsageError
 from tidegate.pipelines.experiment.serving import Serving
 from tidegate.pipelines.hosting import hosting
 from tidegate.pipelines.state.home import Home
@@ -111,7 +112,7 @@ def test_a_release_of_a_gateway_keeps_its_route_until_one_fits_the_ingress(
 ) -> None:
     """Of one host for all endpoints: a server takes /NAME from paths, and one from before does not."""
     ours = endpoint("staying")
-    ours.release()
+    first = ours.release()
     ours.home = behind(home)
     hosting(ours.home).retire_others(load(ours.home.store, "staying"))  # as gc does
     left = left_over(layout, NAMESPACE, "staying")
@@ -122,6 +123,9 @@ def test_a_release_of_a_gateway_keeps_its_route_until_one_fits_the_ingress(
     left = left_over(layout, NAMESPACE, "staying")
     assert "ingress.networking.k8s.io/staying" in left
     assert "httproute.gateway.networking.k8s.io/staying" not in left
+    with pytest.raises(UsageError, match=f"release {first} of staying is from before the target's Ingress"):
+        lifecycle.rollback(ours.home, "staying", None)
+    assert answers(ours)
 
 
 def test_a_target_with_an_ingress_is_checked(home: Home) -> None:
