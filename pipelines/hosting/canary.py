@@ -155,3 +155,23 @@ def replicas_for(weight: int, champions: int) -> int:
 
 def _format(figures: dict[str, float]) -> str:
     return ", ".join(f"{key} {value:g}" for key, value in figures.items())
+
+
+def why_no_canary(place: ClusterEndpoint, champion: ReleaseSpec, canary: ReleaseSpec) -> str:
+    """Why a release can not share the requests with the live one; "" if it can."""
+    if not place.ready_pods(champion.name):
+        return f"{champion.name} does not run, so there is nothing to compare with"
+    schemes = sorted({place.scheme(champion.name), place.scheme(canary.name)})
+    if len(schemes) > 1:
+        return f"{champion.name} and {canary.name} speak {' and '.join(schemes)}, and a client only one"
+    if not place.fits(champion):
+        return f"the target's Ingress leads to {canary.path_prefix}, which {champion.name} does not take from paths"
+    return ""
+
+
+def ratio(step: int, champions: int) -> str:
+    """The real share of a step with this many replicas, such as `1 of 2 replicas (50 %)`."""
+    if step == 100:
+        return "all"
+    more = replicas_for(step, champions)
+    return f"{more} of {more + champions} replicas ({100 * more / (more + champions):.0f} % for {step} %)"

@@ -14,7 +14,7 @@ from tidegate.infra.errors import ConflictError, RolloutError
 from tidegate.pipelines.errors import CanaryError, PipelineError, UsageError
 from tidegate.pipelines.experiment.serving import Serving
 from tidegate.pipelines.hosting.base import Live, Stage
-from tidegate.pipelines.hosting.canary import START_S, Rollout, replicas_for
+from tidegate.pipelines.hosting.canary import START_S, Rollout, ratio, why_no_canary
 from tidegate.pipelines.hosting.manifests import entrance_of, release_facts, spec_of
 from tidegate.pipelines.hosting.own_key import line_of, stored_key
 from tidegate.pipelines.state.home import Home
@@ -83,7 +83,7 @@ class KubernetesHosting:
             shares = ", ".join(str(step) for step in steps)
             way = f"{shares} % of the requests, by weights of gateway {self._target.gateway.name}"
         else:
-            shares = ", ".join(_ratio(step, serving.replicas.min) for step in steps)
+            shares = ", ".join(ratio(step, serving.replicas.min) for step in steps)
             why = "an Ingress has no weights" if self._target.ingress else "the target names no gateway"
             way = f"{shares} of the connections, by replica counts: {why}"
         return f"a new release starts as a canary: {way}; {bake} each"
@@ -202,7 +202,7 @@ class KubernetesHosting:
         place, serving = self._place(state.name), _serving(release)
         champion, canary = self._spec(state, state.release(state.current or 0)), self._spec(state, release)
         wanted = serving.canary if try_canary else None
-        problem = "" if wanted is None else _why_no_canary(place, champion, canary)
+        problem = "" if wanted is None else why_no_canary(place, champion, canary)
         if problem:
             print(f"no canary: {problem}")
         if wanted is None or problem:
@@ -291,25 +291,5 @@ def _scheme(secure: object) -> str:
     return "https" if secure else "http"
 
 
-def _why_no_canary(place: ClusterEndpoint, champion: ReleaseSpec, canary: ReleaseSpec) -> str:
-    """Why a release can not share the requests with the live one; "" if it can."""
-    if not place.ready_pods(champion.name):
-        return f"{champion.name} does not run, so there is nothing to compare with"
-    schemes = sorted({place.scheme(champion.name), place.scheme(canary.name)})
-    if len(schemes) > 1:
-        return f"{champion.name} and {canary.name} speak {' and '.join(schemes)}, and a client only one"
-    if not place.fits(champion):
-        return f"the target's Ingress leads to {canary.path_prefix}, which {champion.name} does not take from paths"
-    return ""
-
-
 def _serving(release: Release) -> Serving:
     return Serving.model_validate(release.serving)
-
-
-def _ratio(step: int, champions: int) -> str:
-    """The real share of a step with this many replicas, such as `1 of 2 replicas (50 %)`."""
-    if step == 100:
-        return "all"
-    more = replicas_for(step, champions)
-    return f"{more} of {more + champions} replicas ({100 * more / (more + champions):.0f} % for {step} %)"
