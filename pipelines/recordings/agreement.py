@@ -17,8 +17,8 @@ def agreements(
 ) -> list[bool]:
     """Which rows are answered alike.
 
-    A class, a set of labels and a text must be the same; of a class at each place or token, a share of places may
-    differ; numbers may differ by a share of the spread of the recorded ones (their standard deviation, in a row with
+    A class, a set of labels and a text must be the same; of a class at each place or token, or of a mask's whole
+    numbers, a share of places may differ; numbers may differ by a share of the spread of the recorded ones (their standard deviation, in a row with
     several the root of the mean square); boxes must be as many, and each overlap one of its label by half. Of several
     outputs all must agree.
 
@@ -34,7 +34,7 @@ def agreements(
             for one in target.outputs
         ]
         return [all(found) for found in zip(*of_each, strict=True)]
-    spread = _spread(target, recorded)
+    spread = _spread(recorded)
     return [
         _agree(target, known, answer, tolerance, spread)
         for known, answer in zip(recorded, answers, strict=True)
@@ -60,7 +60,8 @@ def _agree(target: Target, known: Any, answer: Any, tolerance: float, spread: fl
         if target.task == "detection":
             return _boxes_agree(known["boxes"], answer["boxes"])
         if target.task in ("tagging", "segmentation"):
-            return _share_of_others(known["labels"], answer["labels"]) <= tolerance
+            places = "mask" if "mask" in known else "labels"
+            return _share_of_others(known[places], answer[places]) <= tolerance
         difference = _numbers(answer) - _numbers(known)
     except (KeyError, TypeError, ValueError):  # the two releases answer in different forms
         return False
@@ -72,9 +73,8 @@ def _numbers(answer: Any) -> NDArray[np.float64]:
     return np.asarray(answer["forecast"] if isinstance(answer, dict) else answer, np.float64).reshape(-1)
 
 
-def _spread(target: Target, recorded: Sequence[Any]) -> float:
+def _spread(recorded: Sequence[Any]) -> float:
     """The standard deviation of recorded numbers; where all are the same, how large they are. 0 of other answers."""
-    del target
     found = []
     for answer in recorded:
         try:

@@ -2,10 +2,13 @@
 
 from typing import Any
 
+import numpy as np
 import pytest
+from numpy.typing import NDArray
 
 from tidegate.models.preprocessing.schema import Target
 from tidegate.pipelines.recordings.agreement import agreements
+from tidegate.serving.contract.answers import predictions_of
 
 NAMES = ("y",)
 
@@ -36,6 +39,22 @@ def test_classes_and_labels() -> None:
     given = [tags, ["X", *tags[1:]], ["X", "X", *tags[2:]], tags[1:]]
     answers = [{"labels": one} for one in given]
     assert agree(target, [{"labels": tags}] * 4, answers) == [True, True, False, False]
+
+
+def test_masks_and_labels_of_pixels() -> None:
+    def answered(values: NDArray[Any]) -> list[Any]:
+        """As the model answers whose class at each pixel `(n, 4, 5)` is this."""
+        return predictions_of(target, np.eye(2, dtype=np.float32)[values].reshape(len(values), -1))
+
+    mask = np.zeros((4, 5), np.int64)
+    other, very = mask.copy(), mask.copy()
+    other[0, 0] = very[0, :2] = 1
+    for values in (None, (0, 255)):
+        target = Target(names=NAMES, task="segmentation", classes=("sky", "road"), values=values, shape=(4, 5))
+        known = answered(np.stack([mask] * 3))
+        assert ("mask" in known[0]) == (values is not None)
+        assert agree(target, known, answered(np.stack([mask, other, very]))) == [True, True, False]
+    assert agree(target, known[:1], [{"labels": [["sky"] * 5] * 4, "probability": 1}]) == [False]
 
 
 def test_numbers_within_a_share_of_their_spread() -> None:
