@@ -4,7 +4,7 @@ from collections.abc import Iterator, Mapping, Sequence
 from dataclasses import dataclass
 from typing import Annotated, Any, Literal
 
-from pydantic import AfterValidator, Discriminator, Field, Tag
+from pydantic import AfterValidator, Discriminator, Field, Tag, model_validator
 
 from tidegate.models.config.metrics import gated_as, near_metric, top_k
 from tidegate.models.evaluation.evaluation import NAMES as METRICS
@@ -50,13 +50,26 @@ class Criterion(Part):
         "numbers are compared as they are",
     )
 
+    @model_validator(mode="before")
+    @classmethod
+    def _without_champion(cls, value: Any) -> Any:
+        """What is measured against the answers of the champion is not compared with it once more."""
+        if not isinstance(value, dict) or value.get("metric") not in REPLAYED:
+            return value
+        if value.get("improve_on_champion") is not None:
+            raise ValueError(
+                f"{value['metric']} is measured against what the live release answered, so there is no "
+                "improve_on_champion; expected minimum or maximum; leave it out"
+            )
+        return {**value, "improve_on_champion": None}
+
     def problems(self) -> Iterator[str]:
         if self.confidence != CONFIDENCE and not (
             self.improve_on_champion is not None and self.metric.startswith("test_")
         ):
             why = (
                 "improve_on_champion is null"
-                if self.improve_on_champion is None
+                if self.improve_on_champion is None and self.metric not in REPLAYED
                 else "only test_ metrics are compared"
             )
             yield f"confidence is of the comparison with the champion, and there is none, because {why}; leave it out"

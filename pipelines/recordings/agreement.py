@@ -18,9 +18,9 @@ def agreements(
     """Which rows are answered alike.
 
     A class, a set of labels and a text must be the same; of a class at each place or token, or of a mask's whole
-    numbers, a share of places may differ; numbers may differ by a share of the spread of the recorded ones (their standard deviation, in a row with
-    several the root of the mean square); boxes must be as many, and each overlap one of its label by half. Of several
-    outputs all must agree.
+    numbers, a share of places may differ; numbers may differ by a share of the spread of the recorded ones (their
+    standard deviation, in a row with several the root of the mean square); boxes must be as many, and each overlap one
+    of its label by half. Of several outputs all must agree.
 
     Args:
         target: of the model that answers.

@@ -13,6 +13,7 @@ from tidegate.infra.system.files import translate_os_errors
 from tidegate.pipelines.experiment.serving import Serving
 from tidegate.pipelines.state.home import Home
 from tidegate.serving.deployment.handover import RecordTo
+from tidegate.serving.errors import RecordingError
 
 KEY = "recording.key"
 
@@ -36,7 +37,12 @@ def record_to(home: Home, endpoint: str, serving: Serving) -> RecordTo | None:
 
 
 def make_key(home: Home) -> None:
-    """Make the key, unless it is there; nobody else can read the file at any moment. Raises InfraError."""
+    """Make the key, unless it is there; nobody else can read the file at any moment.
+
+    Raises:
+        RecordingError: it is lost, as there are rows that it encrypted.
+        InfraError: it cannot be written.
+    """
     from tidegate.serving.recording.cipher import (
         Cipher,
     )  # cryptography is imported where something is recorded only
@@ -45,6 +51,7 @@ def make_key(home: Home) -> None:
     with translate_os_errors(InfraError, path, "Writing"):
         if path.exists():
             return
+        _refuse_lost_key(home)
         path.parent.mkdir(mode=0o700, exist_ok=True)
         draft = path.with_name(f".{path.name}-{os.getpid()}")
         draft.unlink(missing_ok=True)
@@ -58,11 +65,23 @@ def make_key(home: Home) -> None:
 
 
 def check_key(home: Home) -> None:
-    """Refuse a key that is damaged, or that others may read; raises RecordingError."""
+    """Refuse a key that is damaged, lost, or that others may read; raises RecordingError."""
     if key_of(home).exists():
         from tidegate.serving.recording.cipher import Cipher
 
         Cipher.read(key_of(home))
+    else:
+        _refuse_lost_key(home)
+
+
+def _refuse_lost_key(home: Home) -> None:
+    """With a new key nobody would ever notice that the rows of the lost one cannot be read any more."""
+    for folder in sorted(home.path.glob("recordings/*")):
+        if any(folder.glob("*.rec")) and not key_of(home).exists():  # somebody else has not just made it
+            raise RecordingError(
+                f"{key_of(home)} is gone, and {folder} has rows that it encrypted; expected the key; restore it, or "
+                f"move {folder} away, and a new key is made"
+            )
 
 
 def remove_recordings(home: Home, endpoint: str) -> None:

@@ -42,23 +42,46 @@ class Recordings:
     Args:
         home: of the endpoint.
         endpoint: its name.
+
+    Attributes:
+        unreadable: why each segment that `newest` left out cannot be read, by its name.
     """
 
     def __init__(self, home: Home, endpoint: str) -> None:
         self._folder, self._key = folder_of(home, endpoint), key_of(home)
+        self.unreadable: dict[str, str] = {}
         self._cipher: Cipher | None = None
 
     def newest(self) -> Iterator[Row]:
         """All rows, those of the newest segment first, and within a segment the newest first.
 
+        A segment that cannot be read, or of which the key is gone, is left out and stands in `unreadable`.
+        """
+        for name in reversed(names_in(self._folder)):
+            try:
+                rows = self._rows(name)
+            except RecordingError as error:
+                self.unreadable[name] = str(error)
+                continue
+            yield from reversed(rows)
+
+    @property
+    def left_out(self) -> str:
+        """What `newest` left out, a sentence; "" where that is nothing."""
+        if not self.unreadable:
+            return ""
+        count, first = len(self.unreadable), next(iter(self.unreadable.values()))
+        told = "1 segment of recorded rows" if count == 1 else f"{count:,} segments of recorded rows"
+        return (
+            f"{told} cannot be read and left out, {'because' if count == 1 else 'the first because'} {first}"
+        )
+
+    def oldest(self) -> Iterator[Row]:
+        """All rows, those of the oldest segment first.
+
         Raises:
             RecordingError: the key or a segment cannot be read.
         """
-        for name in reversed(names_in(self._folder)):
-            yield from reversed(self._rows(name))
-
-    def oldest(self) -> Iterator[Row]:
-        """All rows, those of the oldest segment first; errors as of `newest`."""
         for name in names_in(self._folder):
             yield from self._rows(name)
 

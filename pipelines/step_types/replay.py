@@ -11,10 +11,12 @@ class Replayed(StepPart):
         rows: how many were asked.
         agreed: of these, those that were answered alike.
         refused: of these, those that were refused, or not answered; they do not agree.
-        first_refused: why the first of them was.
-        p99_ms: 99th percentile of the time of a request of one row, in milliseconds, over HTTP on this machine.
+        first_refused: the status of the first of them, the kind of its error and the input that it is about, and no
+            value of a row.
+        p99_ms: 99th percentile of the time of a request of one row, in milliseconds, over HTTP on this machine, after
+            one that is not counted.
         seconds: that all of it took.
-        note: why no row was asked; "" where some were.
+        note: why no row was asked, or no rule applied, and what could not be read; "" where there is nothing to say.
         against: why the gate refuses the release, one sentence each.
     """
 
@@ -46,4 +48,4 @@ class Replayed(StepPart):
         )
         if self.refused:
             told += f"; {self.refused:,} were refused, the first: {self.first_refused}"
-        return told
+        return f"{told}; {self.note}" if self.note else told

@@ -32,7 +32,6 @@ def run(inputs: VerifyInputs, context: StepContext) -> Verified:
     Raises:
         PipelineError: an answer differs by more than the bundle's tolerance; the release gets no traffic.
         ClientError: the server rejected a row or did not answer.
-        RecordingError: recorded rows cannot be read.
     """
     verified = _verified(inputs, context)
     found = replay(context.home, inputs.endpoint, inputs.release, inputs.replayed_by)

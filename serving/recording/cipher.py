@@ -61,7 +61,7 @@ class Cipher:
         if len(key) != KEY_BYTES:
             raise RecordingError(
                 f"{path} is no key of recorded rows; expected {KEY_BYTES} bytes in base64; restore the file, or move "
-                "it away, and a new one is made: what the former one encrypted can then not be read"
+                "it and HOME/recordings away, and a new one is made: without the former one those rows cannot be read"
             )
         return Cipher(key)
 

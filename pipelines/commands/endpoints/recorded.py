@@ -55,13 +55,17 @@ def _counted(home: Home, name: str) -> Result:
     days = [{"day": day, "release": release, "rows": rows} for (day, release), rows in found]
     total, size = sum(rows for _, rows in found), recordings.bytes_on_disk()
     data: dict[str, Any] = {"endpoint": name, "rows": total, "bytes": size, "days": days}
+    data["unreadable"] = sorted(recordings.unreadable)
+    if not found and recordings.left_out:
+        return Result(data, f"no row can be read: {recordings.left_out}")
     if not found:
         return Result(
             data, f"{name} has recorded nothing; serving.record in its experiment file makes it do so"
         )
     shown = [(day["day"], day["release"], f"{day['rows']:,}") for day in days]
     text = table(("day (UTC)", "release", "rows"), shown)
-    return Result(data, f"{text}\n\n{total:,} rows, {size / 1e6:.1f} MB encrypted in {folder_of(home, name)}")
+    text += f"\n\n{total:,} rows, {size / 1e6:.1f} MB encrypted in {folder_of(home, name)}"
+    return Result(data, f"{text}\n{recordings.left_out}".strip())
 
 
 def _forget(home: Home, name: str, asked: str) -> Result:

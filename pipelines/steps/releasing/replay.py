@@ -1,7 +1,7 @@
 """A release that has no traffic yet answers the newest rows that the live one recorded, a request each."""
 
 import time
-from collections.abc import Iterator, Sequence
+from collections.abc import Sequence
 from itertools import islice
 from typing import Any
 
@@ -21,6 +21,7 @@ from tidegate.serving.errors import ClientError
 from tidegate.serving.recording.settings import Record
 
 MOST_ROWS, MOST_SECONDS = 1000, 30.0
+LEAST_ROWS = 50  # recorded ones from which a rule of the gate is applied: of fewer one row would decide
 
 
 def replay(home: Home, endpoint: str, number: int, criteria: Sequence[Criterion]) -> Replayed | None:
@@ -36,7 +37,6 @@ def replay(home: Home, endpoint: str, number: int, criteria: Sequence[Criterion]
         What was found; None where nothing is recorded and the gate asks for nothing, or the release is live already.
 
     Raises:
-        RecordingError: recorded rows cannot be read.
         ClientError: the server does not answer at all.
     """
     state = load(home.store, endpoint)
@@ -50,22 +50,22 @@ def replay(home: Home, endpoint: str, number: int, criteria: Sequence[Criterion]
     candidate = Candidate(home, endpoint, number)
     inputs = [field.name for field in candidate.bundle.contract.inputs]
     dropped = [name for name in (before.drop if before else ()) if name in inputs]
-    rows = list(islice(_recorded_by(home, endpoint, state.current), MOST_ROWS))
-    if not rows or dropped:
-        found = Replayed(live=state.current, note=_note(state.current, dropped))
-    else:
+    recordings = Recordings(home, endpoint)
+    recorded = (row for row in recordings.newest() if row["release"] == state.current)
+    rows = [] if state.current is None else list(islice(recorded, MOST_ROWS))
+    notes = [why_no_rule(state.current, dropped, len(rows)), recordings.left_out]
+    found = Replayed(live=state.current)
+    if rows and not dropped:
         found = _compared(candidate, rows, state.current, tolerance)
+    if not notes[0]:
         found = found.model_copy(update={"against": tuple(reasons_against(criteria, found.metrics, {}))})
+    found = found.model_copy(update={"note": "; ".join(filter(None, notes))})
     print(found.summary)
     return found
 
 
-def _recorded_by(home: Home, endpoint: str, release: int | None) -> Iterator[Row]:
-    return (row for row in Recordings(home, endpoint).newest() if row["release"] == release)
-
-
-def _note(live: int | None, dropped: list[str]) -> str:
-    """Why no row is asked."""
+def why_no_rule(live: int | None, dropped: list[str], rows: int) -> str:
+    """Why no rule is applied; "" where they are."""
     rules = "rules of the gate about it are not applied"
     if live is None:
         return f"nothing recorded is answered before the first release; {rules}"
@@ -74,15 +74,20 @@ def _note(live: int | None, dropped: list[str]) -> str:
             f"what release {live} recorded lacks {', '.join(dropped)}, as serving.record.drop says, and cannot be "
             f"answered again; {rules}"
         )
-    return f"release {live} recorded nothing yet that could be answered again; {rules}"
+    if not rows:
+        return f"release {live} recorded nothing yet that could be answered again; {rules}"
+    if rows < LEAST_ROWS:
+        return f"{rows} recorded rows are fewer than the {LEAST_ROWS} that decide; {rules}"
+    return ""
 
 
 def _compared(candidate: Candidate, rows: list[Row], live: int | None, tolerance: float) -> Replayed:
     answers: list[Any] = []
     taken: list[float] = []
     refusals: list[str] = []
-    began = time.monotonic()
     with candidate.connect() as client:
+        _ask(client, rows[0], [])  # connecting, and what a server does once, is not timed
+        began = time.monotonic()
         for row in rows:
             sent = time.perf_counter()
             answer = _ask(client, row, refusals)
@@ -110,6 +115,13 @@ def _ask(client: Client, row: Row, refusals: list[str]) -> Any:
     except ClientError as error:
         if error.status is None:
             raise
-        refusals.append(str(error))
+        refusals.append(told_of_refusal(error))
         return None
     return answer
+
+
+def told_of_refusal(error: ClientError) -> str:
+    """What is said of a refusal: it is kept and shown in plain text, so no value of a row, which the message quotes."""
+    known = error.detail or {}
+    kind, column = known.get("type"), known.get("field")
+    return f"HTTP {error.status}{f' {kind}' if kind else ''}{f' at {column!r}' if column else ''}"

@@ -50,7 +50,9 @@ def test_masks_and_labels_of_pixels() -> None:
     other, very = mask.copy(), mask.copy()
     other[0, 0] = very[0, :2] = 1
     for values in (None, (0, 255)):
-        target = Target(names=NAMES, task="segmentation", classes=("sky", "road"), values=values, shape=(4, 5))
+        target = Target(
+            names=NAMES, task="segmentation", classes=("sky", "road"), values=values, shape=(4, 5)
+        )
         known = answered(np.stack([mask] * 3))
         assert ("mask" in known[0]) == (values is not None)
         assert agree(target, known, answered(np.stack([mask, other, very]))) == [True, True, False]

@@ -11,7 +11,7 @@ import pytest
 
 from tidegate.pipelines.errors import UsageError
 from tidegate.pipelines.recordings.export import export, kind_of
-from tidegate.pipelines.recordings.places import folder_of, key_of, make_key, remove_recordings
+from tidegate.pipelines.recordings.places import check_key, folder_of, key_of, make_key, remove_recordings
 from tidegate.pipelines.recordings.reading import Recordings
 from tidegate.pipelines.state.home import Home
 from tidegate.serving.errors import RecordingError
@@ -194,5 +194,27 @@ def test_a_damaged_segment_is_told(home: Home, harm: str) -> None:
         key_of(home).write_bytes(Cipher.new_key())
     else:
         path.write_bytes(b"")
+    beside = Server(home)
+    beside.add(line(2))
+    beside.writer.flush()
+    recordings = Recordings(home, "homes")
     with pytest.raises(RecordingError, match="expected"):
-        list(Recordings(home, "homes").newest())
+        list(recordings.oldest())
+    assert [row["request"] for row in recordings.newest()] == ["id-2"]
+    assert recordings.left_out.startswith("1 segment of recorded rows cannot be read")
+
+
+def test_a_lost_key_is_not_made_anew_over_what_it_encrypted(home: Home) -> None:
+    server = Server(home)
+    server.add(line(1))
+    server.writer.flush()
+    key = key_of(home).read_bytes()
+    key_of(home).unlink()
+    for asked in (make_key, check_key):
+        with pytest.raises(RecordingError, match=r"recording\.key is gone, and .*homes has rows"):
+            asked(home)
+    recordings = Recordings(home, "homes")
+    assert list(recordings.newest()) == [] and "cannot be read" in recordings.left_out
+    server.folder.rename(server.folder.parent.parent / "away")
+    make_key(home)
+    assert key_of(home).read_bytes() != key

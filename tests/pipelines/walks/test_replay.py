@@ -18,6 +18,7 @@ from tidegate.serving.recording.cipher import Cipher
 from tidegate.serving.recording.counted import Counted
 from tidegate.serving.recording.recorder import encoded
 from tidegate.serving.recording.segment_writer import SegmentWriter
+from tidegate.serving.recording.segments import new_name
 
 RECORD = ("--set", "serving.record={share: 1}", "--set", "serving.endpoint=recorded")
 SHORT = ("--set", "training.epochs=30")
@@ -48,28 +49,36 @@ def test_a_release_answers_what_was_recorded(shared: Cli) -> None:
     assert key_of(home).stat().st_mode & 0o777 == 0o600
     sample = json.loads((next(home.bundles.glob("*/sample.json"))).read_bytes())
     with Client(first["endpoint"]) as client:
-        for number in range(40):
+        for number in range(60):
             row = {name: value * (1 + number / 200) for name, value in sample[number % len(sample)].items()}
             client.predict([row])
-    rows = soon(home, 40)
+    rows = soon(home, 60)
     assert {row["release"] for row in rows} == {first["release"]}
     beside = SegmentWriter(
         folder_of(home, "recorded"), Cipher.read(key_of(home)), 1e6, Counted("recorded", 1)
     )
-    beside.add(time.time(), [encoded(dict(rows[0]) | {"row": rows[0]["row"] | {"email": "a@b.example"}})])
-    beside.flush()  # as if the live release had one more input
+    for more in ({"email": "a@b.example"}, {"alcohol": "Needle-7f3a"}):
+        beside.add(time.time(), [encoded(dict(rows[0]) | {"row": rows[0]["row"] | more})])
+    beside.flush()  # as if the live release had one more input, and another kind of one
+    damaged = folder_of(home, "recorded") / new_name(time.time())
+    damaged.write_bytes(b"")
     again = shared.ok("submit", "wine", *RECORD, *SHORT, *gate(0.5), "--set", "training.seed=8")
     found = again["replay"]
-    assert (found["rows"], found["live"], found["against"]) == (41, first["release"], [])
-    assert found["refused"] == 1 and "'email'" in found["first_refused"]
+    assert (found["rows"], found["live"], found["against"]) == (62, first["release"], [])
+    assert found["refused"] == 2 and found["first_refused"] == "HTTP 400 contract at 'alcohol'"
+    told = [json.dumps(again).encode(), shared("show", again["run"]).stdout.encode()]
+    told += [path.read_bytes() for path in home.path.rglob("*") if path.is_file()]
+    assert not any(b"eedle-7f3a" in content for content in told)
+    assert found["note"].startswith("1 segment of recorded rows cannot be read")
+    damaged.unlink()
     assert found["agreed"] >= 20 and found["p99_ms"] > 0
     logged = [event["values"] for event in events(home.spool / again["run"]) if event["kind"] == "metrics"]
     assert {"replay_agreement", "replay_p99", "replay_rows"} in [values.keys() for values in logged]
     shown = shared("show", again["run"]).stdout
-    assert f"of 41 recorded rows answered as release {first['release']} did" in shown
+    assert f"of 62 recorded rows answered as release {first['release']} did" in shown
     with Client(again["endpoint"]) as client:
         client.predict(sample)
-    soon(home, 41 + len(sample))
+    soon(home, 62 + len(sample))
 
 
 def test_one_that_answers_otherwise_is_refused(shared: Cli) -> None:
@@ -132,6 +141,13 @@ def test_a_deleted_endpoint_leaves_no_recording(shared: Cli) -> None:
         (("--set", "serving.record={drop: [alcohol]}", *gate(0.9)), "leaves alcohol out of them"),
         (("--set", "serving.record={}", "--set", "gate={metric: replay_p99}"), "has no limit here"),
         (("--set", "serving.record={}", "--set", "gate={metric: replay_p98, maximum: 1}"), "replay_p99"),
+        (
+            (
+                *("--set", "serving.record={}"),
+                *("--set", "gate={metric: replay_agreement, minimum: 0.9, improve_on_champion: 0}"),
+            ),
+            "so there is no improve_on_champion",
+        ),
         (("--set", "serving.record={share: 0}"), "serving.record.share"),
     ],
 )
