@@ -2,14 +2,13 @@
 
 import csv
 import json
-import urllib.request
 from pathlib import Path
-from typing import Any
 
 import numpy as np
 import pytest
 
 from tests.conftest import Cli
+from tests.pipelines.walks.asking import asked
 
 EXPERIMENT = """
 name: machine
@@ -48,13 +47,6 @@ def machine(tmp_path_factory: pytest.TempPathFactory) -> Path:
     path = folder / "machine.yaml"
     path.write_text(EXPERIMENT)
     return path
-
-
-def asked(url: str, body: dict[str, Any] | None = None) -> Any:
-    content = None if body is None else json.dumps(body).encode()
-    request = urllib.request.Request(url, content, {"Content-Type": "application/json"})
-    with urllib.request.urlopen(request, timeout=30) as answer:
-        return json.load(answer)
 
 
 def test_anomalies_go_the_whole_way(cli: Cli, machine: Path) -> None:

@@ -4,12 +4,12 @@ import csv
 import json
 import urllib.request
 from pathlib import Path
-from typing import Any
 
 import numpy as np
 import pytest
 
 from tests.conftest import Cli
+from tests.pipelines.walks.asking import asked
 
 EXPERIMENT = """
 name: sales
@@ -39,12 +39,6 @@ def sales(tmp_path_factory: pytest.TempPathFactory) -> Path:
     path = folder / "sales.yaml"
     path.write_text(EXPERIMENT)
     return path
-
-
-def asked(url: str, body: dict[str, Any]) -> Any:
-    request = urllib.request.Request(url, json.dumps(body).encode(), {"Content-Type": "application/json"})
-    with urllib.request.urlopen(request, timeout=30) as answer:
-        return json.load(answer)
 
 
 def test_a_series_goes_the_whole_way(cli: Cli, sales: Path) -> None:

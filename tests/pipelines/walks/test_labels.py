@@ -1,14 +1,13 @@
 """Sets of labels whose thresholds are chosen on validation rows: from the file to each dialect of the endpoint."""
 
 import json
-import urllib.request
 from pathlib import Path
-from typing import Any
 
 import numpy as np
 import pytest
 
 from tests.conftest import Cli
+from tests.pipelines.walks.asking import asked
 
 EXPERIMENT = """
 name: tags
@@ -36,13 +35,6 @@ def tags(tmp_path_factory: pytest.TempPathFactory) -> Path:
     path = folder / "tags.yaml"
     path.write_text(EXPERIMENT)
     return path
-
-
-def asked(url: str, body: dict[str, Any] | None = None) -> Any:
-    content = None if body is None else json.dumps(body).encode()
-    request = urllib.request.Request(url, content, {"Content-Type": "application/json"})
-    with urllib.request.urlopen(request, timeout=30) as answer:
-        return json.load(answer)
 
 
 def test_the_thresholds_of_validation_rows_are_those_of_every_dialect(cli: Cli, tags: Path) -> None:

@@ -1,15 +1,14 @@
 """A class at each pixel: from folders of images and masks to an endpoint that answers masks."""
 
 import json
-import urllib.request
 from pathlib import Path
-from typing import Any
 
 import numpy as np
 import pytest
 from PIL import Image
 
 from tests.conftest import Cli
+from tests.pipelines.walks.asking import asked
 
 EXPERIMENT = """
 name: crowns
@@ -47,13 +46,6 @@ def crowns(tmp_path_factory: pytest.TempPathFactory) -> Path:
     path = folder / "crowns.yaml"
     path.write_text(EXPERIMENT)
     return path
-
-
-def asked(url: str, body: dict[str, Any] | None = None) -> Any:
-    content = None if body is None else json.dumps(body).encode()
-    request = urllib.request.Request(url, content, {"Content-Type": "application/json"})
-    with urllib.request.urlopen(request, timeout=30) as answer:
-        return json.load(answer)
 
 
 def test_masks_go_the_whole_way(cli: Cli, crowns: Path) -> None:
