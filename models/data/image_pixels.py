@@ -41,12 +41,16 @@ class ImageHeader:
         dtype: of its pixels, a key of DEPTHS.
         traits: what is converted or left out: "turned", "transparency", "frames", "depth" (a colour image of 16
             bits), or a mode such as "CMYK".
+        mode: Pillow's, of the decoded image.
+        raw: how its pixels stand in the file, see `raw_mode`.
     """
 
     size: tuple[int, int]
     colour: bool
     dtype: str
     traits: tuple[str, ...] = ()
+    mode: str = ""
+    raw: str = ""
 
 
 @dataclass(frozen=True)
@@ -78,9 +82,24 @@ def header_of(image: Image) -> ImageHeader:
         image.mode: image.mode not in PLAIN and not image.mode.startswith("I;"),
     }
     gray = image.mode in GRAY or image.mode.startswith("I;")
-    return ImageHeader(
-        size, not gray, dtype_of(image), tuple(name for name, is_so in traits.items() if is_so)
-    )
+    found = tuple(name for name, is_so in traits.items() if is_so)
+    return ImageHeader(size, not gray, dtype_of(image), found, image.mode, raw_mode(image))
+
+
+def raw_mode(image: Image) -> str:
+    """Pillow's raw mode of an image that is not decoded yet: L;4 is gray of 4 bits, L;I gray whose 0 is white.
+
+    Of a PGM whose numbers Pillow scales it is such as L/3, with the largest number that the file states.
+    """
+    tiles = getattr(image, "tile", [])
+    if not tiles:
+        return image.mode
+    stated = tiles[0][3]
+    parts = stated if isinstance(stated, tuple | list) else (stated,)
+    if image.format == "PPM" and image.mode == "1":
+        return "1/1"
+    scaled = str(tiles[0][0]).startswith("ppm") and parts[-1] not in (255, 65535)
+    return f"{parts[0]}/{parts[-1]}" if scaled else str(parts[0])
 
 
 def orientation(image: Image) -> int:
@@ -115,7 +134,7 @@ def pixels(image: Image, form: ImageForm) -> Array:
     found = dtype_of(image)
     if not depth_fits(found, form):
         raise ValueError(f"has {DEPTHS[found]}; expected {DEPTHS.get(form.dtype, form.dtype)}")
-    image = _upright(image)
+    image = upright(image)
     if form.dtype == "uint8":
         shallow = image.convert(MODES[form.channels])
         return np.asarray(shallow if shallow.size == form.size else shallow.resize(form.size), np.uint8)
@@ -130,7 +149,8 @@ def stored_pixels(image: Image, form: ImageForm) -> Array:
     return np.asarray(sized).astype(form.dtype)
 
 
-def _upright(image: Image) -> Image:
+def upright(image: Image) -> Image:
+    """A decoded image, turned as its EXIF orientation says."""
     from PIL.Image import Transpose
 
     turns = (

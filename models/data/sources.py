@@ -10,6 +10,7 @@ from collections.abc import Iterator, Mapping, Sequence
 from pathlib import Path, PurePath
 from typing import TypeVar
 
+from tidegate.models.data.data_warnings import tell
 from tidegate.models.data.packaged_datasets import PACKAGED, package_folders, packaged_files
 from tidegate.models.errors import SourceError, nearest_name
 
@@ -178,9 +179,13 @@ def guess_format(path: Path) -> str:
         files = source_files(path)
         if any("images-idx3" in file.name for file in files if file.parent == path):
             return "idx"
-        folders = {entry.name for entry in path.iterdir() if entry.is_dir()} if path.is_dir() else set[str]()
+        folders = _folders(path)
         if folders == {"images", "masks"}:
             return "masks"
+        if {"images", "masks"} < folders:
+            tell(
+                f"{path} has images, masks and {len(folders) - 2} more folders; data.format: masks reads the two"
+            )
         if folders:
             return format_of_classes([file.name for file in files])
         if path.is_dir() and _has_boxes(files):
@@ -195,6 +200,12 @@ def guess_format(path: Path) -> str:
         "such files, a folder with one folder per class, a folder of images and a .csv of their boxes, or folders "
         f"images and masks; set data.format: one of {', '.join(FORMATS)}"
     )
+
+
+def _folders(path: Path) -> set[str]:
+    """The names of the folders in a folder; hidden ones, such as .ipynb_checkpoints, hold no data."""
+    inside = path.iterdir() if path.is_dir() else ()
+    return {entry.name for entry in inside if entry.is_dir() and not entry.name.startswith(".")}
 
 
 def format_of_classes(names: Sequence[str]) -> str:

@@ -1,7 +1,8 @@
 """A folder `images`, and beside it a folder `masks` with an image of the same name for each, whose pixels are classes.
 
 A mask has one number a pixel: a gray image, or one with a palette, whose places are the numbers. It is as large as its
-image; where images are resized, their masks are by the nearest pixel.
+image; where images are resized, their masks are by the nearest pixel. The numbers are those that stand in the file:
+Pillow widens gray of 2 and 4 bits to 255, and turns TIFF's gray whose 0 is white.
 """
 
 from __future__ import annotations
@@ -13,7 +14,7 @@ import numpy as np
 
 from tidegate.models.data.columns import Array, Columns, unknown_column
 from tidegate.models.data.data_warnings import tell
-from tidegate.models.data.image_pixels import ImageHeader
+from tidegate.models.data.image_pixels import ImageHeader, upright
 from tidegate.models.errors import FormatError, SourceError
 from tidegate.models.readers import rows_per_chunk
 from tidegate.models.readers.image_folder import SUFFIXES
@@ -21,8 +22,9 @@ from tidegate.models.readers.image_survey import form_of, header, open_image, re
 
 IMAGES, MASKS = "images", "masks"  # folders
 NAMES = ("image", "mask")  # columns
-EXACT = (".png", ".tif", ".tiff", ".bmp", ".gif", ".pgm")  # of masks: what loses no pixel
+EXACT = (".png", ".tif", ".tiff", ".bmp", ".pgm")  # of masks: what loses no pixel
 NUMBERS = ("1", "L", "P", "I", "I;16", "I;16B", "I;16L")  # modes of one number a pixel
+STEPS = {"2": 85, "4": 17}  # by bits a pixel: what Pillow makes of 1 in a gray image
 ROWS = 1024  # per chunk, or fewer if images are large
 
 
@@ -49,7 +51,12 @@ def read(path: Path, columns: Sequence[str] | None = None) -> Iterator[Columns]:
         part = pairs[start : start + rows]
         found: Columns = {
             "image": np.stack([read_pixels(image, form) for image, _ in part]),
-            "mask": np.stack([_classes(mask, form.size, deep) for _, mask in part]),
+            "mask": np.stack(
+                [
+                    _classes(mask, own.raw, form.size, deep)
+                    for (_, mask), own in zip(part, masks[start : start + rows], strict=True)
+                ]
+            ),
         }
         yield {name: found[name] for name in columns or NAMES}
 
@@ -103,17 +110,24 @@ def _by_stem(folder: Path) -> dict[str, Path]:
 def _mask_header(image: Path, mask: Path, own: ImageHeader) -> ImageHeader:
     """The header of a mask that fits its image."""
     if mask.suffix.lower() not in EXACT:
+        palettes = "whose places in the palette are others in each file"
+        why = palettes if mask.suffix.lower() == ".gif" else "which does not keep each pixel's number"
         raise FormatError(
-            f"mask {mask} is {mask.suffix}, which does not keep each pixel's number; expected one of "
-            f"{', '.join(EXACT)}; write it again from its source"
+            f"mask {mask} is {mask.suffix}, {why}; expected one of {', '.join(EXACT)}; write it again from its source"
         )
     found = header(mask)
-    mode = open_image(mask).mode if found.colour else "L"
-    if mode not in NUMBERS or found.dtype not in ("uint8", "uint16"):
-        held = f"colours ({mode})" if found.colour else f"{found.dtype} numbers"
+    if found.mode not in NUMBERS or found.dtype not in ("uint8", "uint16"):
+        held = f"{found.dtype} numbers"
+        if found.mode not in (*NUMBERS, "F"):
+            held = f"{'colours' if found.colour else 'brightness and transparency'} ({found.mode})"
         raise FormatError(
             f"mask {mask} has {held}; expected one whole number a pixel, as a gray image or one with a palette has, "
             "the class; write the classes' numbers"
+        )
+    if "/" in found.raw:
+        raise FormatError(
+            f"mask {mask} states {found.raw.partition('/')[2]} as its largest number, and readers scale the others; "
+            "expected 255 or 65535, as in a PGM whose numbers stand for themselves; write it so, or as a PNG"
         )
     if found.size != own.size:
         turned = (
@@ -126,10 +140,19 @@ def _mask_header(image: Path, mask: Path, own: ImageHeader) -> ImageHeader:
     return found
 
 
-def _classes(mask: Path, size: tuple[int, int], dtype: np.dtype[np.unsignedinteger]) -> Array:
+def _classes(mask: Path, raw: str, size: tuple[int, int], dtype: np.dtype[np.unsignedinteger]) -> Array:
     from PIL.Image import Resampling
 
-    image = open_image(mask)
+    image = upright(open_image(mask))
     if image.size != size:
         image = image.resize(size, Resampling.NEAREST)
-    return np.asarray(image).astype(dtype)
+    return _as_stored(np.asarray(image), raw).astype(dtype)
+
+
+def _as_stored(pixels: Array, raw: str) -> Array:
+    """The numbers that stand in a file, of the pixels that Pillow makes of them; see `image_pixels.raw_mode`."""
+    mode, _, how = raw.partition(";")
+    if mode not in ("1", "L"):
+        return pixels
+    stored = ~pixels if "I" in how else pixels  # uint8 and bool alike
+    return stored if pixels.dtype == bool else stored // STEPS.get(how.strip("IR"), 1)

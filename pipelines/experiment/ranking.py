@@ -31,6 +31,8 @@ def lower_is_better(metric: str, own_lower: Sequence[str] = ()) -> bool:
     inner = plain_name(metric)
     if metric == EPSILON or inner.removesuffix("_mean") in own_lower or inner.startswith(LOWER_IS_BETTER):
         return True
+    if inner.startswith("iou_"):  # of a class, whatever that is called
+        return False
     # Of one of several outputs, such as animal_loss; r2_loss is of a column called loss.
     return not inner.startswith("r2_") and inner.endswith(tuple(f"_{name}" for name in LOWER_IS_BETTER))
 

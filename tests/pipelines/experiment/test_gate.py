@@ -40,6 +40,8 @@ def criterion(metric: str, **more: float | None) -> Criterion:
         ("test_ece", True),
         ("folds_loss_mean", True),
         ("folds_accuracy_mean", False),
+        ("test_iou_mae", False),
+        ("folds_iou_data_loss_mean", False),
     ],
 )
 def test_the_better_direction(metric: str, lower: bool) -> None:
