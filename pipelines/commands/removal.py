@@ -70,8 +70,15 @@ def gc(home: Home, *, older_than: str | None = None) -> Result:
         kept = [{"run": run, "reason": reason} for run, reason in reasons.items() if reason]
         going = [record for record in old if not reasons[record.run]]
         removed, notes = delete_runs(home, going, f"older than {older_than}") if going else (removed, notes)
-    more = collect_garbage(home)
-    removed = Removed([*removed.names, *more.names, *hosting(home).sweep()], removed.size + more.size)
+    parts = [removed, collect_garbage(home)]
+    if (home.path / "recordings").is_dir():
+        from tidegate.pipelines.recordings.expiring import (
+            expire_recordings,
+        )  # cryptography, for most needless
+
+        parts.append(expire_recordings(home))
+    names = [name for part in parts for name in part.names]
+    removed = Removed([*names, *hosting(home).sweep()], sum(part.size for part in parts))
     lines = [_listed(removed)] if removed.names else ["nothing to remove"]
     lines += [f"kept run {one['run']}: {one['reason']}" for one in kept[:SHOWN]]
     lines += [f"kept {len(kept) - SHOWN} more runs for such reasons"] if len(kept) > SHOWN else []

@@ -7,6 +7,7 @@ from tidegate.infra.errors import ForbiddenError
 from tidegate.models.errors import UserCodeError
 from tidegate.models.user_code.secrets import read_secret
 from tidegate.pipelines.errors import UsageError
+from tidegate.pipelines.experiment.serving import Serving
 from tidegate.pipelines.hosting import hosting
 from tidegate.pipelines.planning.project.environment import environment_folder
 from tidegate.pipelines.promotion.carrying import environment_of
@@ -41,7 +42,7 @@ def check_target(source: End, target: End, release: Release, bundle: Bundle) -> 
             "expected some, by which a target proves it; submit its experiment again"
         )
     state = load(target.home.store, release.endpoint)
-    hosting(target.home).check(state, serving_there(release))
+    hosting(target.home).check(state, serving_there(release, target.home))
     if target.home.target is None:
         _check_home(source, target, release, bundle)
     else:
@@ -51,7 +52,7 @@ def check_target(source: End, target: End, release: Release, bundle: Bundle) -> 
 
 def secrets_of(release: Release) -> list[str]:
     """Names of the Secrets that a release's pods mount, each once."""
-    serving = serving_there(release)
+    serving = Serving.model_validate(release.serving)
     key_sets = [wanted.secret for wanted in serving.jwt]
     return list(dict.fromkeys(filter(None, [*release.secrets, serving.keys, *key_sets])))
 
@@ -96,7 +97,7 @@ def _check_cluster(target: End, found: Target, release: Release) -> None:
             f"no node of {target.name} has {', '.join(sorted(missing))}, and no registry does; expected the images of "
             "this version; build them: make images, on the testbed make cluster-images"
         )
-    asked = serving_there(release).resources
+    asked = serving_there(release, target.home).resources
     offered = [node["status"].get("allocatable", {}) for node in nodes]
     if offered and not any(
         float(amount(one.get("cpu", "0"))) >= asked.cpu * CPU_REQUEST

@@ -60,7 +60,7 @@ def _put_live(home: Home, promotion: Promotion) -> Outcome:
         endpoint,
         promotion.id,
         promotion.key,
-        serving_there(theirs),
+        serving_there(theirs, home),
         **kept,
         parity=theirs.parity,
         signed_by=accept_signature(home, bundle),
@@ -77,9 +77,13 @@ def _put_live(home: Home, promotion: Promotion) -> Outcome:
     }
 
 
-def serving_there(release: Release) -> Serving:
-    """How the release is served at the target: as at the source, but for the port, which is the target's."""
-    return Serving.model_validate({**release.serving, "port": None})
+def serving_there(release: Release, there: Home) -> Serving:
+    """How the release is served at the target: as at the source, but for the port, which is the target's.
+
+    On a cluster nothing is recorded, see `hosting.kubernetes`: how a release answers is the same without it.
+    """
+    left_out = {"port": None} if there.target is None else {"port": None, "record": None}
+    return Serving.model_validate({**release.serving, **left_out})
 
 
 def _event(home: Home, promotion: Promotion) -> Event:

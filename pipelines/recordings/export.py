@@ -2,6 +2,7 @@
 
 import json
 import os
+import tempfile
 from collections.abc import Callable, Iterable, Iterator
 from itertools import islice
 from pathlib import Path
@@ -15,6 +16,7 @@ from tidegate.pipelines.recordings.reading import Row
 
 KINDS = {"jsonl": (".jsonl", ".ndjson"), "parquet": (".parquet",)}
 CHUNK = 5000  # rows that are converted at once
+JSON = "json"  # of a column whose values have no type of the file's
 BESIDE = tuple(f"recorded_{name}" for name in ("time", "release", "request", "number", "answer"))
 
 
@@ -37,7 +39,8 @@ def kind_of(output: Path) -> str:
 def export(rows: Iterable[Row], output: Path, kind: str) -> int:
     """Write rows; return how many.
 
-    A line of a .jsonl is a row as it is kept. A .parquet has the inputs by name, arrays and lists as JSON texts, and
+    A line of a .jsonl is a row as it is kept. A .parquet has the inputs by name, arrays and lists as JSON texts, so too
+    all values of an input of which one is no text of Unicode (half a surrogate pair) or beyond an int64, and
     beside them `recorded_time` (UTC), `recorded_release`, `recorded_request`, `recorded_number` and `recorded_answer`,
     a JSON text.
 
@@ -54,7 +57,7 @@ def export(rows: Iterable[Row], output: Path, kind: str) -> int:
         try:
             descriptor = os.open(temp, os.O_WRONLY | os.O_CREAT | os.O_EXCL | os.O_CLOEXEC, 0o600)
             with os.fdopen(descriptor, "wb") as file:
-                count = WRITERS[kind](iter(rows), file)
+                count = WRITERS[kind](iter(rows), file, output.parent)
                 file.flush()
                 os.fsync(file.fileno())
             publish(temp, output)
@@ -63,7 +66,8 @@ def export(rows: Iterable[Row], output: Path, kind: str) -> int:
     return count
 
 
-def _jsonl(rows: Iterator[Row], file: IO[bytes]) -> int:
+def _jsonl(rows: Iterator[Row], file: IO[bytes], folder: Path) -> int:
+    del folder  # it needs no other file
     count = 0
     for row in rows:
         file.write(strict_json(row).encode() + b"\n")
@@ -71,75 +75,94 @@ def _jsonl(rows: Iterator[Row], file: IO[bytes]) -> int:
     return count
 
 
-def _parquet(rows: Iterator[Row], file: IO[bytes]) -> int:
+def _parquet(rows: Iterator[Row], file: IO[bytes], folder: Path) -> int:
+    """In two passes, so that no more than `CHUNK` rows are in memory: the first learns the columns' types.
+
+    Rows come and go meanwhile, so the second pass reads what the first one kept in a file without a name, which goes
+    with this process.
+    """
     import pyarrow
     import pyarrow.parquet
 
-    tables = [_table(chunk) for chunk in iter(lambda: list(islice(rows, CHUNK)), [])] or [_table([])]
-    names = list(dict.fromkeys(name for table in tables for name in table.column_names))
-    schema = pyarrow.schema(
-        [
-            (name, _common([one.field(name).type for one in tables if name in one.column_names]))
-            for name in names
-        ]
-    )
-    with pyarrow.parquet.ParquetWriter(file, schema) as writer:
-        for table in tables:
-            empty = pyarrow.nulls(len(table))
-            columns = [table[name] if name in table.column_names else empty for name in names]
-            writer.write_table(
-                pyarrow.table(
-                    [column.cast(field.type) for column, field in zip(columns, schema, strict=True)], schema
-                )
+    with tempfile.TemporaryFile(dir=folder) as kept:
+        kinds = dict[str, set[Any]]()
+        for row in rows:
+            for name, value in row["row"].items():
+                kinds.setdefault(name, set()).add(_kind(value))
+            kept.write(json.dumps(row).encode() + b"\n")
+        taken = sorted({*kinds} & {*BESIDE})
+        if taken:
+            raise UsageError(
+                f"an input is called {taken[0]}, as a column that the .parquet has anyway; export a .jsonl"
             )
-    return sum(map(len, tables))
+        kept.seek(0)
+        schema = _schema({name: found - {None} for name, found in kinds.items()})
+        count = 0
+        with pyarrow.parquet.ParquetWriter(file, schema) as writer:
+            for lines in iter(lambda: list(islice(kept, CHUNK)), []):
+                writer.write_table(_table([json.loads(line) for line in lines], kinds, schema))
+                count += len(lines)
+    return count
 
 
-def _common(types: list[Any]) -> Any:
-    """The type that holds a column's values in all chunks: a float for numbers, else a text."""
+def _kind(value: Any) -> Any:
+    """Of a value: its type; None of none; `JSON` where the file has no type for it."""
+    if isinstance(value, str) and not _is_unicode(value):
+        return JSON  # half a surrogate pair
+    if type(value) is int and not -(1 << 63) <= value < 1 << 63:
+        return JSON
+    return None if value is None else type(value)
+
+
+def _is_unicode(text: str) -> bool:
+    try:
+        text.encode()
+    except UnicodeEncodeError:
+        return False
+    return True
+
+
+def _schema(kinds: dict[str, set[Any]]) -> Any:
     import pyarrow
 
-    known = list(dict.fromkeys(one for one in types if not pyarrow.types.is_null(one)))
-    if len(known) < 2:
-        return known[0] if known else pyarrow.string()
-    return pyarrow.float64() if set(known) == {pyarrow.int64(), pyarrow.float64()} else pyarrow.string()
+    text, whole = pyarrow.string(), pyarrow.int64()
+    beside = (pyarrow.timestamp("us", "UTC"), whole, text, whole, text)
+    columns = [(name, pyarrow.type_for_alias(_type(found))) for name, found in kinds.items()]
+    return pyarrow.schema([*columns, *zip(BESIDE, beside, strict=True)])
 
 
-def _table(rows: list[Row]) -> Any:
+def _type(kinds: set[Any]) -> str:
+    """Of a column: single values of one type have it, whole numbers and others become others, all else texts."""
+    for name, known in (("int64", {int}), ("double", {int, float}), ("bool", {bool})):
+        if kinds and kinds <= known:
+            return name
+    return "string"
+
+
+def _table(rows: list[Row], kinds: dict[str, set[Any]], schema: Any) -> Any:
     import pyarrow
 
-    names = list(dict.fromkeys(name for row in rows for name in row["row"]))
-    taken = sorted({*names} & {*BESIDE})
-    if taken:
-        raise UsageError(
-            f"an input is called {taken[0]}, as a column that the .parquet has anyway; export a .jsonl"
-        )
-    times = [int(row["time"] * 1e6) for row in rows]
-    beside = (
-        pyarrow.array(times, pyarrow.timestamp("us", "UTC")),
-        pyarrow.array([row["release"] for row in rows], pyarrow.int64()),
-        pyarrow.array([row["request"] for row in rows], pyarrow.string()),
-        pyarrow.array([row["number"] for row in rows], pyarrow.int64()),
-        pyarrow.array([json.dumps(row["answer"]) for row in rows], pyarrow.string()),
-    )
-    columns: dict[str, Any] = {name: _column([row["row"].get(name) for row in rows]) for name in names}
-    return pyarrow.table(columns | dict(zip(BESIDE, beside, strict=True)))
+    beside = {
+        "recorded_time": [int(row["time"] * 1e6) for row in rows],
+        "recorded_answer": [json.dumps(row["answer"]) for row in rows],
+        **{f"recorded_{name}": [row[name] for row in rows] for name in ("release", "request", "number")},
+    }
+    values = {name: _column([row["row"].get(name) for row in rows], kinds[name]) for name in kinds} | beside
+    return pyarrow.table([pyarrow.array(values[field.name], field.type) for field in schema], schema=schema)
 
 
-def _column(values: list[Any]) -> Any:
-    """Single values of one type as they are, of several types as texts; arrays and lists as JSON texts."""
-    import pyarrow
-
-    kinds = {type(value) for value in values if value is not None}
-    if kinds <= {int, float} or kinds in ({str}, {bool}):
-        return pyarrow.array(
-            [float(value) if float in kinds and value is not None else value for value in values]
-        )
-    return pyarrow.array([_text(value) for value in values], pyarrow.string())
+def _column(values: list[Any], kinds: set[Any]) -> list[Any]:
+    """As the column's type takes them: arrays and lists as JSON texts, and where one value needs it all others too."""
+    known = kinds - {None}
+    if JSON in known:
+        return [None if value is None else json.dumps(value) for value in values]
+    if _type(known) != "string":
+        return [float(value) if float in known and value is not None else value for value in values]
+    return [_text(value) for value in values]
 
 
 def _text(value: Any) -> str | None:
     return value if value is None or isinstance(value, str) else json.dumps(value)
 
 
-WRITERS: dict[str, Callable[[Iterator[Row], IO[bytes]], int]] = {"jsonl": _jsonl, "parquet": _parquet}
+WRITERS: dict[str, Callable[[Iterator[Row], IO[bytes], Path], int]] = {"jsonl": _jsonl, "parquet": _parquet}

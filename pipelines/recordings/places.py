@@ -85,7 +85,9 @@ def _refuse_lost_key(home: Home) -> None:
 
 
 def remove_recordings(home: Home, endpoint: str) -> None:
-    """Remove all that an endpoint recorded; raises InfraError."""
+    """Remove all that an endpoint recorded, also when somebody else deletes old rows meanwhile; raises InfraError."""
     folder = folder_of(home, endpoint)
-    with translate_os_errors(InfraError, folder, "Removing"), contextlib.suppress(FileNotFoundError):
-        shutil.rmtree(folder)
+    with translate_os_errors(InfraError, folder, "Removing"):
+        while folder.is_dir():
+            with contextlib.suppress(FileNotFoundError):
+                shutil.rmtree(folder)

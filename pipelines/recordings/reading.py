@@ -12,7 +12,14 @@ from tidegate.pipelines.recordings.places import folder_of, key_of
 from tidegate.pipelines.state.home import Home
 from tidegate.serving.errors import RecordingError
 from tidegate.serving.recording.cipher import Cipher, forms_of
-from tidegate.serving.recording.segments import Marks, has_value, locked, names_in, publish
+from tidegate.serving.recording.segments import (
+    Marks,
+    has_value,
+    locked,
+    names_in,
+    publish,
+    remove_unfinished,
+)
 
 REQUEST = "request"  # the column that every row has beside the inputs: the request's id
 
@@ -110,6 +117,10 @@ class Recordings:
 
         Returns:
             How many rows were removed; those that a server has not written yet are not counted.
+
+        Raises:
+            RecordingError: segments cannot be read, which are named; all others are without such rows.
+            InfraError: a segment cannot be written.
         """
         if not self._folder.is_dir():
             return 0
@@ -118,7 +129,22 @@ class Recordings:
         with translate_os_errors(InfraError, self._folder, "Writing"):
             with locked(self._folder):
                 Marks.leave(self._folder, column, digests)
-            return sum(self._rewrite(name, column, digests) for name in names_in(self._folder))
+                remove_unfinished(self._folder)
+            return self._rewrite_all(column, digests)
+
+    def _rewrite_all(self, column: str, digests: list[str]) -> int:
+        gone, left = 0, dict[str, str]()
+        for name in names_in(self._folder):
+            try:
+                gone += self._rewrite(name, column, digests)
+            except RecordingError as error:
+                left[name] = str(error)
+        if left:
+            raise RecordingError(
+                f"{gone:,} rows were removed, and of {', '.join(left)} in {self._folder} it is not known whether they "
+                f"have such rows: {next(iter(left.values()))}"
+            )
+        return gone
 
     def _rewrite(self, name: str, column: str, digests: list[str]) -> int:
         with locked(self._folder):

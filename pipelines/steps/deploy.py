@@ -6,7 +6,7 @@ from tidegate.pipelines.step_types.release import Deployed, DeployInputs
 from tidegate.pipelines.steps.context import StepContext
 from tidegate.pipelines.steps.releasing.deployment import deploy
 from tidegate.serving.bundle.bundle import open_bundle
-from tidegate.serving.recording.settings import check_drop
+from tidegate.serving.recording.settings import check_drop, repeated_by
 
 
 def run(inputs: DeployInputs, context: StepContext) -> Deployed:
@@ -15,12 +15,14 @@ def run(inputs: DeployInputs, context: StepContext) -> Deployed:
     Raises:
         PortTakenError: another program listens on the endpoint's port.
         ServerStartError: the servers did not become ready.
-        RecordingError: the model has no input that is to be dropped.
+        RecordingError: the model has no input that is to be dropped, or its answers repeat it.
     """
     home, packaged = context.home, inputs.packaged
     bundle = open_bundle(fetch_bundle(home, packaged.bundle))
     if inputs.serving.record is not None:
-        check_drop(inputs.serving.record, (field.name for field in bundle.contract.inputs))
+        contract = bundle.contract
+        names = [field.name for field in contract.inputs]
+        check_drop(inputs.serving.record, names, repeated_by(contract.task, names, contract.prompt))
     state, release = deploy(
         home,
         inputs.endpoint,

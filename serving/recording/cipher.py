@@ -103,9 +103,12 @@ class Cipher:
         """A value of a column in a form that does not show it, hexadecimal."""
         return hmac.new(self._key, f"forget\0{column}\0{text}".encode(), hashlib.sha256).hexdigest()
 
-    def digest_of(self, column: str, value: Any) -> str:
-        """The same of a value in a recorded row."""
-        return self.digest(column, form_of(value))
+    def digests_of(self, column: str, value: Any) -> set[str]:
+        """The same of a value in a recorded row, in each of the forms that may be asked for."""
+        forms = [form_of(value)]
+        if isinstance(value, float) and _single(value) == value:
+            forms.append(f"single\0{value!r}")
+        return {self.digest(column, form) for form in forms}
 
 
 def _place(folder: Path, name: str) -> bytes:
@@ -123,14 +126,23 @@ def form_of(value: Any) -> str:
 
 
 def forms_of(text: str) -> list[str]:
-    """What a value that was written as a text may be in a row: that text, or a number."""
+    """What a value that was written as a text may be in a row: that text, a number, or the float32 next to it."""
     forms = [form_of(text)]
     for kind in (int, float):
         try:
-            return [*forms, form_of(kind(text))]
+            number = kind(text)
+            return [*forms, form_of(number), f"single\0{_single(float(number))!r}"]
         except (ValueError, OverflowError):
             continue
     return forms
+
+
+def _single(value: float) -> float:
+    """The nearest float32; of one beyond its range the value itself."""
+    try:
+        return float(struct.unpack("<f", struct.pack("<f", value))[0])
+    except OverflowError:
+        return value
 
 
 def rows_in(content: bytes) -> int:

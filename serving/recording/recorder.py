@@ -96,11 +96,8 @@ class Recorder:
         self._counted.skipped("large", rows - wanted)
         kept = {name: columns[name] for name in (*self._names, *self._beside) if name in columns}
         step = -(-rows // wanted)
-        if step > 1:  # copied: a slice would keep the whole request in memory
-            kept, values = (
-                {name: column[::step].copy() for name, column in kept.items()},
-                values[::step].copy(),
-            )
+        if step > 1:
+            kept, values = {name: column[::step] for name, column in kept.items()}, values[::step]
             self._counted.skipped("large", wanted - len(values))
         size = REQUEST_BYTES + _bytes_of(values) + sum(map(_bytes_of, kept.values()))
         waiting = self._put_bytes - self._taken_bytes
@@ -112,6 +109,7 @@ class Recorder:
         if left:
             self._put_bytes += size
             numbers = range(0, rows, step)[:left]
+            kept, values = {name: _owned(column) for name, column in kept.items()}, _owned(values)
             self._waiting.append(_Taken(now, request, numbers, kept, values, size))
         return None
 
@@ -183,6 +181,11 @@ def encoded(row: dict[str, Any]) -> bytes:
         return orjson.dumps(row)
     except TypeError:  # half a surrogate pair, or an integer beyond 64 bits
         return json.dumps(row).encode()
+
+
+def _owned(array: NDArray[Any]) -> NDArray[Any]:
+    """The array without what it is a part of, such as a request's body or a batch: that would stay in memory too."""
+    return array if array.base is None else array.copy()
 
 
 def _bytes_of(array: NDArray[Any]) -> int:

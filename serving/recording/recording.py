@@ -12,7 +12,7 @@ from tidegate.serving.recording.day_count import DayCount
 from tidegate.serving.recording.recorder import Recorder
 from tidegate.serving.recording.segment_writer import SegmentWriter
 from tidegate.serving.recording.segments import locked, rows_of_day
-from tidegate.serving.recording.settings import Record, check_drop
+from tidegate.serving.recording.settings import Record, check_drop, repeated_by
 
 
 class Recording:
@@ -29,7 +29,8 @@ class Recording:
     """
 
     def __init__(self, settings: Record, folder: Path, key: Path, contract: Contract) -> None:
-        check_drop(settings, [field.name for field in contract.inputs])
+        inputs = [field.name for field in contract.inputs]
+        check_drop(settings, inputs, repeated_by(contract.task, inputs, contract.prompt))
         self._settings, self._folder, self._cipher = settings, folder, Cipher.read(key)
         now = time.time()
         try:

@@ -6,7 +6,15 @@ from pathlib import Path
 
 from tidegate.serving.recording.cipher import Cipher
 from tidegate.serving.recording.counted import Counted
-from tidegate.serving.recording.segments import SEGMENT_SECONDS, Marks, expire, locked, new_name, publish
+from tidegate.serving.recording.segments import (
+    SEGMENT_SECONDS,
+    Marks,
+    expire,
+    keep_for,
+    locked,
+    new_name,
+    publish,
+)
 
 LOG = logging.getLogger("tidegate")
 SEGMENT_ROWS = 500
@@ -31,6 +39,7 @@ class SegmentWriter:
         self._name, self._began = "", 0.0
         self._lines: list[bytes] = []
         self._new = self._bytes = 0
+        self._keep_noted = False
         self._expired = self._complained = float("-inf")
 
     def add(self, now: float, lines: list[bytes]) -> None:
@@ -66,6 +75,7 @@ class SegmentWriter:
         new, before = self._new, len(self._lines)
         try:
             with locked(self._folder):
+                self._note_keep()
                 self._lines = self._marks.kept(self._lines)
                 publish(self._folder, self._name, self._cipher.seal(self._folder, self._name, self._lines))
         except OSError as error:  # the disk is full: the rows that are there stay, and a new segment is tried
@@ -77,6 +87,12 @@ class SegmentWriter:
         self._counted.recorded(new - gone)
         self._counted.skipped("forgotten", gone)
         self._new = 0
+
+    def _note_keep(self) -> None:
+        """Once: what a later release notes stays, also while this one still answers its last requests."""
+        if not self._keep_noted:
+            keep_for(self._folder, int(self._keep))
+            self._keep_noted = True
 
     def _expire(self) -> None:
         self._expired = time.monotonic()

@@ -23,6 +23,7 @@ FORM = "%Y%m%dT%H%M%S.%fZ"
 NAME = re.compile(r"(\d{8}T\d{6}\.\d{6}Z)-[0-9a-f]{16}\.rec")
 MARK = re.compile(r"forget-[0-9a-f]{16}\.json")
 MARK_SECONDS = 86_400.0  # after which no process has rows any more that it took before
+KEEP = "keep.json"
 DAY = 86_400
 PART = 96  # bytes in which a segment's number of rows is
 
@@ -68,7 +69,7 @@ def locked(folder: Path) -> Iterator[None]:
 
 
 def publish(folder: Path, name: str, content: bytes) -> None:
-    """Put a whole file in place of the former one, or none; raises OSError, and nothing is changed."""
+    """Put a whole file in place of the former one, or none; raises OSError. The caller holds the lock."""
     temp = folder / f".tmp-{os.getpid()}-{secrets.token_hex(6)}"
     try:
         with os.fdopen(
@@ -80,22 +81,54 @@ def publish(folder: Path, name: str, content: bytes) -> None:
         temp.replace(folder / name)
     finally:
         temp.unlink(missing_ok=True)
+    _sync(folder)
 
 
-def expire(folder: Path, keep: float, now: float) -> int:
-    """Delete segments all of whose rows are older than `keep` seconds, and marks that nobody needs; return how many
-    segments. The caller holds the lock.
+def expire(folder: Path, keep: float, now: float) -> list[int]:
+    """Delete segments all of whose rows are older than `keep` seconds, and marks that nobody needs.
+
+    The caller holds the lock.
+
+    Returns:
+        The bytes of each segment that was deleted.
     """
-    deleted = 0
-    for name in names_in(folder):
-        if began(name) + SEGMENT_SECONDS < now - keep:
-            (folder / name).unlink(missing_ok=True)
-            deleted += 1
-    for path in [*folder.glob("forget-*.json"), *folder.glob(".tmp-*")]:
-        with contextlib.suppress(FileNotFoundError):
-            if path.stat().st_mtime < now - MARK_SECONDS:
-                path.unlink()
-    return deleted
+    old = [folder / name for name in names_in(folder) if began(name) + SEGMENT_SECONDS < now - keep]
+    sizes = [path.stat().st_size for path in old]
+    marks = [path for path in folder.glob("forget-*.json") if path.stat().st_mtime < now - MARK_SECONDS]
+    for path in [*old, *marks]:
+        path.unlink(missing_ok=True)
+    remove_unfinished(folder)
+    _sync(folder)
+    return sizes
+
+
+def remove_unfinished(folder: Path) -> None:
+    """Delete what a server had half written when it was killed; the caller holds the lock, so nobody writes now."""
+    for path in folder.glob(".tmp-*"):
+        path.unlink(missing_ok=True)
+
+
+def keep_for(folder: Path, seconds: int) -> None:
+    """Note how long rows stay, for whoever deletes old ones when no server does; the caller holds the lock."""
+    if kept_for(folder) != seconds:
+        publish(folder, KEEP, json.dumps({"seconds": seconds}).encode())
+
+
+def kept_for(folder: Path) -> int | None:
+    """How long rows stay, in seconds, as the release said that began to record last; None: nothing was recorded."""
+    try:
+        return int(json.loads((folder / KEEP).read_bytes())["seconds"])
+    except FileNotFoundError:
+        return None
+
+
+def _sync(folder: Path) -> None:
+    """Make the folder's names survive a power cut."""
+    descriptor = os.open(folder, os.O_RDONLY | os.O_CLOEXEC)
+    try:
+        os.fsync(descriptor)
+    finally:
+        os.close(descriptor)
 
 
 class Marks:
@@ -144,4 +177,4 @@ def has_value(cipher: Cipher, row: Mapping[str, Any], column: str, digests: list
     """Whether a recorded row has a value with one of these digests in a column; `request` is the request's id."""
     found = row["row"]
     value = found[column] if column in found else row["request"] if column == "request" else None
-    return value is not None and cipher.digest_of(column, value) in digests
+    return value is not None and not cipher.digests_of(column, value).isdisjoint(digests)

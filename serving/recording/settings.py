@@ -39,8 +39,17 @@ class Record(BaseModel):
         return int(self.keep[:-1]) * UNITS[self.keep[-1]]
 
 
-def check_drop(record: Record, inputs: Iterable[str]) -> None:
-    """Refuse to drop what is no input: no request carries anything else. Raises RecordingError."""
+def check_drop(record: Record, inputs: Iterable[str], repeated: Iterable[str] = ()) -> None:
+    """Refuse to drop what is no input, as no request carries anything else, and what the answer may show.
+
+    Args:
+        record: the settings.
+        inputs: of the model.
+        repeated: those that its answers repeat, see `repeated_by`.
+
+    Raises:
+        RecordingError: it names the input.
+    """
     known = list(inputs)
     unknown = [name for name in record.drop if name not in known]
     if unknown:
@@ -48,3 +57,14 @@ def check_drop(record: Record, inputs: Iterable[str]) -> None:
             f"serving.record.drop: {unknown[0]!r} is no input of the model; expected one of: {', '.join(known)}; a "
             "request with any other field is refused, so leave it out"
         )
+    shown = [name for name in record.drop if name in [*repeated]]
+    if shown:
+        raise RecordingError(
+            f"serving.record.drop: the model's answer repeats {shown[0]!r}, or goes on from it, and answers are kept; "
+            "expected inputs that an answer does not show; leave serving.record out"
+        )
+
+
+def repeated_by(task: str, inputs: Iterable[str], prompt: str | None) -> list[str]:
+    """The inputs that the answers of a model repeat: all of one that reconstructs them, the text that is continued."""
+    return list(inputs) if task == "reconstruction" else [] if prompt is None else [prompt]

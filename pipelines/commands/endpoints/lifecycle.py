@@ -108,8 +108,10 @@ def delete_endpoint(home: Home, name: str, message: str | None = None) -> Result
     host, event = hosting(home), new_event(home, "deleted", endpoint=name, reason=message or "")
     with host.lock(name, ""):
         stopped = host.remove(load(home.store, name))
+        remove_recordings(
+            home, name
+        )  # first: whoever is killed after the next step leaves none to another endpoint
         update(home.store, name, partial(deleted, event=event), ConflictError)
-        remove_recordings(home, name)
     settle_endpoint(home.store, name)
     note = follow_alias(home, name, start=False)
     text = f"endpoint {name} is deleted{'' if stopped else ' (its server did not run)'}"

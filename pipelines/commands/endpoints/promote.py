@@ -6,7 +6,7 @@ from typing import Any
 from tidegate.infra.system.locks import is_held, lock
 from tidegate.pipelines.commands.checking.pod import NAME, check_pod
 from tidegate.pipelines.commands.endpoints.lifecycle import follow_alias
-from tidegate.pipelines.commands.endpoints.promotion_plan import plan_lines, plan_of
+from tidegate.pipelines.commands.endpoints.promotion_plan import plan_lines, plan_of, records_nothing
 from tidegate.pipelines.errors import UsageError
 from tidegate.pipelines.history.record import checked_reason
 from tidegate.pipelines.hosting import hosting
@@ -85,6 +85,7 @@ def promote(
         f"{name} at {there.name} serves release {outcome['release']} at {outcome['url']}: release {found.number} of "
         f"{here.name}, {proved}"
     )
+    note = "\n".join(filter(None, [records_nothing(plan), note]))
     return Result({**plan, **outcome, "promoted": True, "note": note}, f"{text}\n{note}".strip())
 
 
@@ -98,7 +99,7 @@ def _already_live(here: End, there: End, promotion: Promotion) -> Result | None:
     ours = promotion.release
     what = f"release {ours.number} of {promotion.endpoint} at {here.name}"
     live = None if state.current is None else state.release(state.current)
-    if live is not None and (live.key == promotion.key or _same(live, ours)):
+    if live is not None and (live.key == promotion.key or _same(live, ours, there)):
         url = hosting(there.home).url(state)
         data = {"endpoint": state.name, "from": here.name, "to": there.name, "promoted": False}
         text = f"{what} is live at {there.name} already, as release {live.number} at {url}; nothing was done"
@@ -113,9 +114,9 @@ def _already_live(here: End, there: End, promotion: Promotion) -> Result | None:
     return None
 
 
-def _same(live: Release, ours: Release) -> bool:
+def _same(live: Release, ours: Release, there: End) -> bool:
     """Whether both serve the same bytes in the same way."""
-    return live.bundle == ours.bundle and serving_there(live) == serving_there(ours)
+    return live.bundle == ours.bundle and serving_there(live, there.home) == serving_there(ours, there.home)
 
 
 def _carry(here: End, there: End, promotion: Promotion, bundle: Bundle) -> None:

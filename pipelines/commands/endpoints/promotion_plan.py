@@ -49,9 +49,9 @@ def plan_of(here: End, there: End, promotion: Promotion, bundle: Bundle, key: st
         "bytes": sum(ref.size for ref in refs),
         "runtime": release.runtime,
         "signature": key,
-        "serving": serving_there(release).model_dump(mode="json", exclude_defaults=True),
+        "serving": serving_there(release, there.home).model_dump(mode="json", exclude_defaults=True),
         "differs": _differences(here, there, state, release),
-        "takes_over": hosting(there.home).describe(serving_there(release)),
+        "takes_over": hosting(there.home).describe(serving_there(release, there.home)),
         "probes": 0 if bundle.manifest.probed is None else bundle.manifest.probed.rows,
     }
 
@@ -59,7 +59,8 @@ def plan_of(here: End, there: End, promotion: Promotion, bundle: Bundle, key: st
 def _differences(here: End, there: End, ours: EndpointState, release: Release) -> dict[str, list[Any]]:
     """What is not as at the source, because it is the target's: name -> there, here."""
     theirs = load(here.home.store, release.endpoint)
-    stated = Serving.model_validate(release.serving).port
+    serving = Serving.model_validate(release.serving)
+    stated, kept = serving.port, serving_there(release, there.home).record
     found: dict[str, list[Any]] = {
         "images": [release.tag, "" if there.home.target is None else tag()],
         "port": [
@@ -67,7 +68,16 @@ def _differences(here: End, there: End, ours: EndpointState, release: Release) -
             None if there.home.target is not None else ours.port or "the first free one",
         ],
     }
+    if serving.record is not None and kept is None:
+        found["record"] = [serving.record.model_dump(mode="json"), None]
     return {name: values for name, values in found.items() if values[0] != values[1]}
+
+
+def records_nothing(plan: dict[str, Any]) -> str:
+    """That the target does not record what the source does; "" where nothing is left out."""
+    if "record" not in plan["differs"]:
+        return ""
+    return f"serving.record is left out: requests are kept by endpoints on this machine, and {plan['to']} is a cluster"
 
 
 def plan_lines(plan: dict[str, Any]) -> str:
@@ -93,6 +103,9 @@ def plan_lines(plan: dict[str, Any]) -> str:
         ),
     ]
     for name, (old, new) in plan["differs"].items():
+        if name == "record":
+            rows.append(("differs", records_nothing(plan)))
+            continue
         rows.append(
             ("differs", f"{name}: {old or 'none'} at {plan['from']}, {new or 'none'} at {plan['to']}")
         )

@@ -13,6 +13,7 @@ from tidegate.pipelines.state.endpoint_names import require_endpoint
 from tidegate.pipelines.state.home import Home
 from tidegate.serving.bundle.bundle import open_bundle
 from tidegate.serving.deployment.release import load
+from tidegate.serving.recording.segments import kept_for
 
 
 def recorded(home: Home, name: str, output: str | None, forget: str | None) -> Result:
@@ -55,7 +56,8 @@ def _counted(home: Home, name: str) -> Result:
     days = [{"day": day, "release": release, "rows": rows} for (day, release), rows in found]
     total, size = sum(rows for _, rows in found), recordings.bytes_on_disk()
     data: dict[str, Any] = {"endpoint": name, "rows": total, "bytes": size, "days": days}
-    data["unreadable"] = sorted(recordings.unreadable)
+    keep = kept_for(folder_of(home, name))
+    data |= {"keep_seconds": keep, "unreadable": sorted(recordings.unreadable)}
     if not found and recordings.left_out:
         return Result(data, f"no row can be read: {recordings.left_out}")
     if not found:
@@ -65,6 +67,8 @@ def _counted(home: Home, name: str) -> Result:
     shown = [(day["day"], day["release"], f"{day['rows']:,}") for day in days]
     text = table(("day (UTC)", "release", "rows"), shown)
     text += f"\n\n{total:,} rows, {size / 1e6:.1f} MB encrypted in {folder_of(home, name)}"
+    if keep is not None:
+        text += f"\nrows stay {keep / 86_400:.3g} days; the server deletes older ones, or `tidegate gc`"
     return Result(data, f"{text}\n{recordings.left_out}".strip())
 
 

@@ -7,7 +7,7 @@ from tidegate.pipelines.errors import ExperimentError
 from tidegate.pipelines.experiment.gate import replayed_by
 from tidegate.pipelines.experiment.spec import Experiment
 from tidegate.serving.errors import RecordingError
-from tidegate.serving.recording.settings import check_drop
+from tidegate.serving.recording.settings import check_drop, repeated_by
 
 
 def check_record(experiment: Experiment) -> None:
@@ -28,12 +28,22 @@ def check_record(experiment: Experiment) -> None:
                 f"gate.metric: {criterion.metric} is of recorded requests that are asked again, and "
                 f"serving.record.drop leaves {', '.join(record.drop)} out of them; leave one of the two out"
             )
-    inputs = None if record is None or not record.drop else _inputs(experiment)
-    if record is not None and inputs is not None:
+    if record is None or not record.drop:
+        return
+    repeated = _repeated(experiment, record.drop)
+    inputs = record.drop if repeated else _inputs(experiment)
+    if inputs is not None:
         try:
-            check_drop(record, inputs)
+            check_drop(record, inputs, repeated)
         except RecordingError as error:
             raise ExperimentError(str(error)) from error
+
+
+def _repeated(experiment: Experiment, drop: list[str]) -> list[str]:
+    """What is dropped and an answer repeats, as far as the experiment says it."""
+    data = experiment.data
+    continued = data.inputs is None and data.stated_task == "generation"  # a language model's own input
+    return repeated_by(data.task or "", drop, "prompt" if continued and "prompt" in drop else None)
 
 
 def _inputs(experiment: Experiment) -> list[str] | None:

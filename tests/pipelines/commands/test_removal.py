@@ -17,8 +17,9 @@ from tidegate.pipelines.commands.endpoints.lifecycle import rollback
 from tidegate.pipelines.commands.removal import delete, gc
 from tidegate.pipelines.driver.mlflow_deletion import has_pending, pending_aliases
 from tidegate.pipelines.errors import UnknownNameError, UsageError
+from tidegate.pipelines.recordings.places import folder_of
 from tidegate.pipelines.state.home import Home, RunRecord
-from tidegate.serving.deployment.release import keep_newest, promote, reserve, update
+from tidegate.serving.deployment.release import keep_newest, load, promote, reserve, update
 from tidegate.serving.errors import ReleaseError
 
 DAY = 86400.0
@@ -134,3 +135,22 @@ def test_mlflow_is_not_started_to_forget_something(tmp_path: Path, monkeypatch: 
     assert has_pending(home)
     assert [path.name for path in pending_aliases(home)] == ["wine"]
     assert not list(home.processes.glob("mlflow*"))
+
+
+def test_whoever_is_killed_while_an_endpoint_is_deleted_leaves_no_recorded_rows(
+    tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    home = Home(tmp_path / "home")
+    release(home, "wine-1")
+    folder = folder_of(home, "wine")
+    folder.mkdir(parents=True)
+    (folder / "rows.rec").touch()
+
+    def killed(*_: object) -> None:
+        raise KeyboardInterrupt
+
+    with monkeypatch.context() as patched, pytest.raises(KeyboardInterrupt):
+        patched.setattr("tidegate.pipelines.commands.endpoints.lifecycle.update", killed)
+        delete(home, "wine")
+    assert not folder.exists() and load(home.store, "wine").current == 1
+    assert delete(home, "wine").data["deleted"] and load(home.store, "wine").current is None

@@ -10,15 +10,18 @@ import pytest
 from tests.cluster.small_bundles import PROOF, make_bundle
 from tidegate.infra.cluster.images import image
 from tidegate.infra.errors import ForbiddenError
+from tidegate.pipelines.commands.endpoints.promotion_plan import records_nothing
 from tidegate.pipelines.errors import UsageError
 from tidegate.pipelines.promotion.checks import check_target, secrets_of
 from tidegate.pipelines.promotion.places import End
+from tidegate.pipelines.promotion.putting_live import serving_there
 from tidegate.pipelines.state.home import Home
 from tidegate.pipelines.state.targets import Target
 from tidegate.serving.bundle.bundle import MANIFEST, PROBES, Bundle, open_bundle
 from tidegate.serving.bundle.bundle_files import FileEntry
 from tidegate.serving.deployment.release import Release
 from tidegate.serving.http.api_keys import new_key
+from tidegate.serving.recording.settings import Record
 
 Object = dict[str, Any]
 
@@ -143,6 +146,19 @@ def test_a_cluster(
         assert said in refused(here, far, wanted, proved)
     else:
         assert check_target(here, far, wanted, proved) == ""
+
+
+def test_a_cluster_gets_a_release_that_records_without_it(here: End, proved: Bundle, tmp_path: Path) -> None:
+    far, wanted = (
+        cluster(tmp_path, Node=None, ResourceQuota=None),
+        release(serving={"record": {"share": 0.5}}),
+    )
+    assert check_target(here, far, wanted, proved) == ""
+    assert serving_there(wanted, far.home).record is None
+    assert serving_there(wanted, here.home).record == Record.model_validate({"share": 0.5})
+    plan = {"to": "far", "differs": {"record": [{"share": 0.5}, None]}}
+    assert records_nothing(plan).endswith("on this machine, and far is a cluster")
+    assert records_nothing({"differs": {}}) == ""
 
 
 def test_images_of_a_registry_are_pulled(here: End, proved: Bundle, tmp_path: Path) -> None:

@@ -6,10 +6,12 @@ import time
 from pathlib import Path
 from typing import Any
 
+import numpy as np
 import pyarrow.parquet
 import pytest
 
 from tidegate.pipelines.errors import UsageError
+from tidegate.pipelines.recordings.expiring import expire_recordings
 from tidegate.pipelines.recordings.export import export, kind_of
 from tidegate.pipelines.recordings.places import check_key, folder_of, key_of, make_key, remove_recordings
 from tidegate.pipelines.recordings.reading import Recordings
@@ -18,8 +20,8 @@ from tidegate.serving.errors import RecordingError
 from tidegate.serving.recording.cipher import Cipher, form_of, forms_of
 from tidegate.serving.recording.counted import Counted
 from tidegate.serving.recording.recorder import encoded
-from tidegate.serving.recording.segment_writer import SegmentWriter
-from tidegate.serving.recording.segments import expire, locked, names_in, new_name
+from tidegate.serving.recording.segment_writer import SEGMENT_ROWS, SegmentWriter
+from tidegate.serving.recording.segments import expire, kept_for, locked, names_in, new_name
 
 DAY = 86_400.0
 
@@ -47,10 +49,10 @@ def line(number: int, now: float | None = None, **row: Any) -> bytes:
 class Server:
     """What a server does to record."""
 
-    def __init__(self, home: Home) -> None:
+    def __init__(self, home: Home, keep: float = 14 * DAY) -> None:
         self.counted = Counted("homes", 1)
         self.folder = folder_of(home, "homes")
-        self.writer = SegmentWriter(self.folder, Cipher.read(key_of(home)), 14 * DAY, self.counted)
+        self.writer = SegmentWriter(self.folder, Cipher.read(key_of(home)), keep, self.counted)
 
     def add(self, *lines: bytes) -> None:
         self.writer.add(time.time(), list(lines))
@@ -157,11 +159,83 @@ def test_what_is_old_goes(home: Home) -> None:
     for name in names:
         (server.folder / name).touch()
     with locked(server.folder):
-        assert expire(server.folder, 14 * DAY, now) == 2
+        assert expire(server.folder, 14 * DAY, now) == [0, 0]
     assert names_in(server.folder) == names[2:]
     remove_recordings(home, "homes")
     assert not server.folder.exists()
     remove_recordings(home, "homes")
+
+
+def test_half_written_files_of_a_killed_server_go(home: Home) -> None:
+    server = Server(home)
+    server.add(line(7))
+    server.writer.flush()
+    half = server.folder / ".tmp-1-abc"
+    half.write_bytes(b"")
+    assert Recordings(home, "homes").forget("customer", "7") == 1 and not half.exists()
+    half.write_bytes(b"")
+    with locked(server.folder):
+        expire(server.folder, 14 * DAY, time.time())
+    assert not half.exists()
+
+
+def test_gc_deletes_what_no_server_does(home: Home) -> None:
+    server, now = Server(home), time.time()
+    server.add(line(2))
+    server.writer.flush()
+    Server(home).writer.add(now - 15 * DAY, [line(1)] * SEGMENT_ROWS)  # full, so that it is written at once
+    assert kept_for(server.folder) == 14 * DAY
+    other = folder_of(home, "unknown")  # nothing says how long
+    other.mkdir()
+    (other / new_name(now - 900 * DAY)).touch()
+    removed = expire_recordings(home)
+    assert removed.names == ["old recorded rows of homes"] and removed.size > 50
+    assert [row["request"] for row in Recordings(home, "homes").newest()] == ["id-2"]
+    assert names_in(other) and expire_recordings(home).names == []
+
+
+def test_the_release_that_began_to_record_last_says_how_long(home: Home) -> None:
+    old, new = Server(home), Server(home, 2 * DAY)
+    for server in (old, new, old):
+        server.add(line(1))
+        server.writer.flush()
+    assert kept_for(new.folder) == 2 * DAY
+
+
+def test_forgetting_goes_on_behind_a_damaged_segment(home: Home) -> None:
+    for _ in range(3):
+        server = Server(home)
+        server.add(line(7), line(8))
+        server.writer.flush()
+    first = names_in(server.folder)[0]
+    (server.folder / first).write_bytes(b"harm")
+    with pytest.raises(RecordingError, match=f"2 rows were removed, and of {first} in"):
+        Recordings(home, "homes").forget("customer", "7")
+    assert [row["row"]["customer"] for row in Recordings(home, "homes").newest()] == [8, 8]
+
+
+def test_a_float32_is_forgotten_as_it_was_sent(home: Home) -> None:
+    server = Server(home)
+    amounts = [float(np.float32(0.1)), 0.1, 0.2, float(np.float32(16_777_217)), 16_777_216]
+    server.add(*(line(number, amount=amount) for number, amount in enumerate(amounts)))
+    server.writer.flush()
+    recordings = Recordings(home, "homes")
+    assert recordings.forget("amount", "0.1") == 2
+    assert recordings.forget("amount", "16777217") == 1
+    assert [row["row"]["amount"] for row in recordings.oldest()] == [0.2, 16_777_216]
+
+
+def test_values_without_a_type_of_parquet_are_json(home: Home, tmp_path: Path) -> None:
+    server = Server(home)
+    server.add(*(line(number, text="a", size=2**63, free="x") for number in range(5_000)))
+    server.add(line(1, text="half \ud800", size=0.5, free=["x"]), line(2))
+    server.writer.flush()
+    assert export(Recordings(home, "homes").oldest(), tmp_path / "rows.parquet", "parquet") == 5_002
+    table = pyarrow.parquet.read_table(tmp_path / "rows.parquet").to_pydict()
+    assert table["text"][4_999:] == ['"a"', '"half \\ud800"', None]
+    assert table["size"][4_999:] == [str(2**63), "0.5", None]
+    assert table["free"][4_999:] == ["x", '["x"]', None]
+    assert [path.name for path in tmp_path.iterdir() if path.is_file()] == ["rows.parquet"]
 
 
 def test_a_full_disk_is_counted_and_the_next_rows_are_written(home: Home) -> None:

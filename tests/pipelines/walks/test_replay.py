@@ -137,6 +137,10 @@ def test_a_deleted_endpoint_leaves_no_recording(shared: Cli) -> None:
             ("--set", "serving.record={drop: [email]}", "--set", "data.inputs=[alcohol]"),
             "'email' is no input",
         ),
+        (
+            ("--set", "serving.record={drop: [alcohol]}", "--set", "data.target=null"),
+            "answer repeats 'alcohol'",
+        ),
         (gate(0.9), "serving.record is not stated"),
         (("--set", "serving.record={drop: [alcohol]}", *gate(0.9)), "leaves alcohol out of them"),
         (("--set", "serving.record={}", "--set", "gate={metric: replay_p99}"), "has no limit here"),

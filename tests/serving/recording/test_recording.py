@@ -1,9 +1,11 @@
 """What a server records: rows and answers, encrypted, bounded, off the path of requests."""
 
+import contextlib
 import json
 import os
 import signal
 import time
+import weakref
 from collections.abc import Callable
 from pathlib import Path
 from typing import Any
@@ -15,13 +17,14 @@ from tests.serving.conftest import Running
 from tidegate.models.decoding.settings import Detection
 from tidegate.serving.contract.contract import Contract, Input
 from tidegate.serving.contract.encoded_images import ORIGINAL_SIZES
+from tidegate.serving.errors import RecordingError
 from tidegate.serving.recording.cipher import Cipher
 from tidegate.serving.recording.counted import REASONS, Counted
 from tidegate.serving.recording.day_count import DayCount
 from tidegate.serving.recording.recorder import DRAIN_SECONDS, FLUSH_SECONDS, Recorder
 from tidegate.serving.recording.segment_writer import SegmentWriter
 from tidegate.serving.recording.segments import names_in
-from tidegate.serving.recording.settings import Record
+from tidegate.serving.recording.settings import Record, check_drop, repeated_by
 
 Serve = Callable[..., Running]
 ROW = {"age": 31.5, "rooms": 2, "city": "Oslo"}
@@ -223,6 +226,45 @@ def test_what_does_not_fit_is_counted_and_never_waits(place: Place) -> None:
     assert len(place.rows()) == state["recorded"] < 1_600
     assert state["recorded"] + sum(state[reason] for reason in REASONS) == 10 + 2_000 + 600
     assert state["large"] == 600 - 200  # every third of them
+
+
+def test_a_body_that_a_column_is_a_part_of_is_let_go(place: Place) -> None:
+    contract = Contract(
+        task="regression",
+        inputs=(Input(name="x", kind="numeric", dtype="float32", missing=""),),
+        target=("y",),
+    )
+    counted = Counted("numbers", 1)
+    writer = SegmentWriter(place.folder, Cipher.read(place.key), 3600, counted)
+    settings = Record.model_validate({"share": 1})
+    recorder = Recorder(settings, contract, 1, DayCount(10, 0, 0.0), writer, counted)
+    body, batch = np.arange(1_000, dtype=np.float32), np.arange(64, dtype=np.float32).reshape(64, 1)
+    gone = [weakref.ref(body), weakref.ref(batch)]
+    recorder.put(b"id", {"x": body[2:4]}, batch[5:7])
+    del body, batch
+    assert [found() for found in gone] == [None, None]
+    recorder.start()
+    recorder.stop()
+    assert [(row["row"]["x"], row["answer"]) for row in place.rows()] == [(2, 5), (3, 6)]
+
+
+@pytest.mark.parametrize(
+    ("task", "prompt", "dropped", "refused"),
+    [
+        ("reconstruction", None, "a", True),
+        ("generation", "a", "a", True),
+        ("generation", "a", "b", False),
+        ("generation", None, "a", False),
+        ("anomaly", None, "a", False),
+    ],
+)
+def test_what_an_answer_repeats_is_not_dropped(
+    task: str, prompt: str | None, dropped: str, refused: bool
+) -> None:
+    record, inputs = Record.model_validate({"drop": [dropped]}), ["a", "b"]
+    told = pytest.raises(RecordingError, match=f"answer repeats '{dropped}'")
+    with told if refused else contextlib.nullcontext():
+        check_drop(record, inputs, repeated_by(task, inputs, prompt))
 
 
 def test_nothing_of_it_is_imported_where_nothing_is_recorded(mixed: Path) -> None:
