@@ -43,7 +43,7 @@ def _repeated(experiment: Experiment, drop: list[str]) -> list[str]:
     """What is dropped and an answer repeats, as far as the experiment says it."""
     data = experiment.data
     continued = data.inputs is None and data.stated_task == "generation"  # a language model's own input
-    return repeated_by(data.task or "", drop, "prompt" if continued and "prompt" in drop else None)
+    return repeated_by(data.stated_task or "", drop, "prompt" if continued and "prompt" in drop else None)
 
 
 def _inputs(experiment: Experiment) -> list[str] | None:

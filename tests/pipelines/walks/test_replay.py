@@ -138,7 +138,7 @@ def test_a_deleted_endpoint_leaves_no_recording(shared: Cli) -> None:
             "'email' is no input",
         ),
         (
-            ("--set", "serving.record={drop: [alcohol]}", "--set", "data.target=null"),
+            ("--set", "serving.record={drop: [alcohol]}", "--set", "data.task=reconstruction"),
             "answer repeats 'alcohol'",
         ),
         (gate(0.9), "serving.record is not stated"),
