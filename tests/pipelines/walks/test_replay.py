@@ -22,6 +22,7 @@ from tidegate.serving.recording.segments import new_name
 
 RECORD = ("--set", "serving.record={share: 1}", "--set", "serving.endpoint=recorded")
 SHORT = ("--set", "training.epochs=30")
+ASKED = 60  # rows, which are enough for a rule
 WORSE = ("--set", "training.epochs=1", "--set", "training.optimizer={name: sgd, learning_rate: 1e-9}")
 
 
@@ -42,17 +43,21 @@ def soon(home: Home, count: int) -> list[Any]:
     return rows
 
 
+def ask(url: str, sample: list[dict[str, float]]) -> None:
+    with Client(url) as client:
+        for number in range(ASKED):
+            row = {name: value * (1 + number / 200) for name, value in sample[number % len(sample)].items()}
+            client.predict([row])
+
+
 def test_a_release_answers_what_was_recorded(shared: Cli) -> None:
     first = shared.ok("submit", "wine", *RECORD, *SHORT, *gate(0.5))
     assert "first release" in first["replay"]["note"] and first["replay"]["rows"] == 0
     home = Home(shared.home)
     assert key_of(home).stat().st_mode & 0o777 == 0o600
     sample = json.loads((next(home.bundles.glob("*/sample.json"))).read_bytes())
-    with Client(first["endpoint"]) as client:
-        for number in range(60):
-            row = {name: value * (1 + number / 200) for name, value in sample[number % len(sample)].items()}
-            client.predict([row])
-    rows = soon(home, 60)
+    ask(first["endpoint"], sample)
+    rows = soon(home, ASKED)
     assert {row["release"] for row in rows} == {first["release"]}
     beside = SegmentWriter(
         folder_of(home, "recorded"), Cipher.read(key_of(home)), 1e6, Counted("recorded", 1)
@@ -64,7 +69,7 @@ def test_a_release_answers_what_was_recorded(shared: Cli) -> None:
     damaged.write_bytes(b"")
     again = shared.ok("submit", "wine", *RECORD, *SHORT, *gate(0.5), "--set", "training.seed=8")
     found = again["replay"]
-    assert (found["rows"], found["live"], found["against"]) == (62, first["release"], [])
+    assert (found["rows"], found["live"], found["against"]) == (ASKED + 2, first["release"], [])
     assert found["refused"] == 2 and found["first_refused"] == "HTTP 400 contract at 'alcohol'"
     told = [json.dumps(again).encode(), shared("show", again["run"]).stdout.encode()]
     told += [path.read_bytes() for path in home.path.rglob("*") if path.is_file()]
@@ -75,10 +80,9 @@ def test_a_release_answers_what_was_recorded(shared: Cli) -> None:
     logged = [event["values"] for event in events(home.spool / again["run"]) if event["kind"] == "metrics"]
     assert {"replay_agreement", "replay_p99", "replay_rows"} in [values.keys() for values in logged]
     shown = shared("show", again["run"]).stdout
-    assert f"of 62 recorded rows answered as release {first['release']} did" in shown
-    with Client(again["endpoint"]) as client:
-        client.predict(sample)
-    soon(home, 62 + len(sample))
+    assert f"of {ASKED + 2} recorded rows answered as release {first['release']} did" in shown
+    ask(again["endpoint"], sample)
+    soon(home, ASKED + 2 + ASKED)
 
 
 def test_one_that_answers_otherwise_is_refused(shared: Cli) -> None:
