@@ -6,7 +6,7 @@ tests/test_private_names.py lists each with the Keras version it was read in, an
 from __future__ import annotations
 
 from collections.abc import Callable, Iterator
-from contextlib import contextmanager
+from contextlib import contextmanager, suppress
 from typing import Any
 
 _registered: set[type] = set()
@@ -50,6 +50,12 @@ def mask_of(tensor: Any) -> Any:
 def logits_beside(tensor: Any) -> Any:
     """The logits that a softmax or sigmoid computed a tensor from; None if they are not known."""
     return getattr(tensor, "_keras_logits", None)
+
+
+def keep_logits(tensor: Any, logits: Any) -> None:
+    """Let `logits_beside` and Keras' losses know a tensor's logits, where it can carry them: on JAX it cannot."""
+    with suppress(AttributeError):
+        tensor._keras_logits = logits
 
 
 def global_seed() -> Any:

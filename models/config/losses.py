@@ -169,12 +169,21 @@ def _own_loss(name: str, options: dict[str, Any], task: str, classes: int) -> Lo
     return Loss(name, options, target, logits)
 
 
-def with_ignored(loss: Loss) -> Loss:
+def with_ignored(loss: Loss, smoothing: float = 0.0) -> Loss:
     """Return the loss of a segmentation that leaves out pixels without a class, whose index is IGNORED.
+
+    Args:
+        loss: as it is learned from, see `with_label_smoothing`.
+        smoothing: `training.label_smoothing`.
 
     Raises:
         OptionsError: the loss takes no indices.
     """
+    if smoothing:
+        raise OptionsError(
+            f"option 'training.label_smoothing' is {smoothing}, for which a loss counts all pixels, and data.target "
+            "ignores some; expected one of the two; leave one out"
+        )
     if loss.target != "index":
         raise OptionsError(
             f"loss {loss.name!r} counts all pixels, and data.target ignores some; expected one that takes class "
@@ -185,12 +194,19 @@ def with_ignored(loss: Loss) -> Loss:
     )
 
 
-def require_value_a_pixel(loss: Loss) -> None:
-    """Refuse class weights beside a loss of a segmentation that is not one number a pixel."""
-    if loss.name not in OF_PIXELS:
+def require_value_a_pixel(loss: Loss, classes: bool, rows: bool) -> None:
+    """Refuse weights of classes or rows beside a loss of a segmentation that is not one number a pixel.
+
+    Args:
+        loss: what they weigh.
+        classes: whether there are `training.class_weights`.
+        rows: whether there is a `data.weight`.
+    """
+    if (classes or rows) and loss.name not in OF_PIXELS:
+        given = "training.class_weights" if classes else "data.weight"
         raise OptionsError(
-            f"option 'training.class_weights' is given and the loss is {loss.name!r}, which is not one number a pixel; "
-            f"expected one of: {', '.join(OF_PIXELS)}; use one of them, or leave the weights out"
+            f"option {given!r} is given and the loss is {loss.name!r}, which is not one number a pixel; expected one "
+            f"of: {', '.join(OF_PIXELS)}; use one of them, or leave the weights out"
         )
 
 
@@ -226,7 +242,7 @@ def task_of(loss: str | Mapping[str, Any] | None) -> str | None:
     name = str(loss.get("name", "")) if isinstance(loss, Mapping) else loss or ""
     name = ALIASES.get(name, name)
     # generation uses a classification loss
-    tasks = ("classification", "regression", "detection", "forecasting")
+    tasks = ("classification", "regression", "detection", "forecasting", "segmentation")
     return next((task for task in tasks if name in LOSSES_BY_TASK[task]), None)
 
 
@@ -243,10 +259,11 @@ def check_loss(loss: str | Mapping[str, Any] | None, task: str | None) -> None:
     if loss is None:
         return
     name = loss.get("name") if isinstance(loss, Mapping) else loss
-    if task_of(loss) is None and not is_reference(name):
+    known = {one for table in LOSSES_BY_TASK.values() for one in table}
+    if ALIASES.get(str(name), name) not in known and not is_reference(name):
         raise OptionsError(
             f"unknown loss {name!r}; one of your own has its module before it, as in my_losses:{name}"
-            f"{did_you_mean(name, [*CLASSIFICATION, *REGRESSION, *DETECTION, *FORECASTING, *ALIASES])}"
+            f"{did_you_mean(name, [*CLASSIFICATION, *REGRESSION, *DETECTION, *FORECASTING, *SEGMENTATION, *ALIASES])}"
         )
     if task is not None:
         loss_named(loss, task, classes=2)

@@ -173,6 +173,24 @@ def require_task(names: Iterable[str], task: str) -> None:
             )
 
 
+def require_ignoring(names: Iterable[str], own: Iterable[str]) -> None:
+    """Refuse metrics of a segmentation that count pixels without a class, too.
+
+    Args:
+        names: of all metrics.
+        own: of those of the user's, which get such pixels as -1.
+
+    Raises:
+        OptionsError: names the metrics.
+    """
+    others = sorted({*names} - {*OF_PIXELS, *own})
+    if others:
+        raise OptionsError(
+            f"metrics {', '.join(others)} in 'training.metrics' count all pixels, and data.target ignores some; "
+            "expected accuracy and mean_iou; leave the others out"
+        )
+
+
 def require_top(names: Iterable[str], classes: int) -> None:
     """Refuse a top_K_accuracy that is 1 whatever the model answers.
 

@@ -15,6 +15,7 @@ from pydantic import (
 from tidegate.models.config.metrics import monitor_named
 from tidegate.models.config.own_metrics import metric_entry
 from tidegate.models.config.quantities import seconds
+from tidegate.models.errors import OptionsError
 from tidegate.models.user_code.references import is_reference
 
 
@@ -153,6 +154,24 @@ class Augmentation(FrozenOptions):
                 "augmentation changes nothing; expected one of flip, rotate, shift, noise; add one"
             )
         return self
+
+
+def require_kept_places(options: Augmentation, one: bool = True) -> None:
+    """Refuse changes of an image that its target's places would not follow.
+
+    Args:
+        options: of a target that has a value at each place of an array.
+        one: whether the places are the pixels of one image; else flips are refused too.
+    """
+    if options.rotate or options.shift or (options.flip and not one):
+        why = "its places" if one else "the places of its answers, which are no pixels of one image,"
+        rest = (
+            "flip and noise alone; leave rotate and shift out" if one else "noise alone; leave the others out"
+        )
+        raise OptionsError(
+            f"option 'training.augmentation' is {options.model_dump(exclude_defaults=True)}, and the target has a "
+            f"value at each place: {why} would not move along; expected {rest}"
+        )
 
 
 class Privacy(FrozenOptions):

@@ -10,12 +10,13 @@ flipped back; of boxes this works because the default boxes are their own mirror
 
 from __future__ import annotations
 
-from collections.abc import Sequence
+from collections.abc import Callable, Sequence
+from functools import partial
 from typing import Any
 
 import numpy as np
 
-from tidegate.models.config.training_parts import Augmentation
+from tidegate.models.config.training_parts import Augmentation, require_kept_places
 from tidegate.models.data.default_boxes import Grid
 from tidegate.models.errors import OptionsError
 from tidegate.models.preprocessing.schema import Target
@@ -46,6 +47,8 @@ def augmented(
     """
     import keras
 
+    from tidegate.models.training.flips import flip_back, flip_places_back
+
     read = [tensor.name for tensor in model.inputs if tensor.name in images]
     if not read:
         have = ", ".join(f"{tensor.name} {tuple(tensor.shape[1:])}" for tensor in model.inputs)
@@ -57,15 +60,33 @@ def augmented(
         tensor.name: keras.Input(tensor.shape[1:], dtype=tensor.dtype, name=tensor.name)
         for tensor in model.inputs
     }
+    drawn = np.random.SeedSequence(seed)
     if grids:
-        return _flipped(model, tensors, read[0], options, seed, grids)
+        _require_kept_boxes(options)
+        size = tuple(tensors[read[0]].shape[1:3])
+        seeds = [int(one) for one in drawn.generate_state(3)]
+        return _flipped(
+            model, tensors, read[0], options, seeds, partial(flip_back, grids=grids, size=(size[0], size[1]))
+        )
     if _has_places(target) and (options.flip or options.rotate or options.shift):
-        return _with_mask(model, tensors, read, options, seed)
+        places = tuple(model.outputs[0].shape[1:3])
+        one = len(read) == len(model.outputs) == 1 and places == tuple(tensors[read[0]].shape[1:3])
+        require_kept_places(options, one)
+        seeds = [int(one) & 0x7FFFFFFF for one in drawn.generate_state(5)[[0, 1, 4]]]
+        return _flipped(model, tensors, read[0], options, seeds, flip_places_back)
     changed = dict(tensors)
     for place, name in enumerate(read):
         for layer in _layers(options, seed + place):
             changed[name] = layer(changed[name])
     return keras.Model(tensors, model(changed), name="augmented")
+
+
+def _require_kept_boxes(options: Augmentation) -> None:
+    if options.rotate or options.shift:
+        raise OptionsError(
+            f"option 'training.augmentation' is {options.model_dump(exclude_defaults=True)}, and boxes would not move "
+            "along; expected flip and noise alone for a target of boxes; leave rotate and shift out"
+        )
 
 
 def _has_places(target: Target | None) -> bool:
@@ -75,37 +96,39 @@ def _has_places(target: Target | None) -> bool:
     return any(one.shape is not None and one.quantiles is None for one in target.outputs or (target,))
 
 
-def _with_mask(
-    model: Any, tensors: dict[str, Any], images: Sequence[str], options: Augmentation, seed: int
+def _flipped(
+    model: Any,
+    tensors: dict[str, Any],
+    image: str,
+    options: Augmentation,
+    seeds: Sequence[int],
+    back: Callable[[Any, Any, str], Any],
 ) -> Any:
-    """A model of a value at each pixel with random flips and noise on its image; its output is flipped back."""
+    """A model with random flips and noise on its image, whose answers are flipped back.
+
+    Args:
+        model: as it is.
+        tensors: its inputs by name.
+        image: the name of the one that is changed.
+        options: flip and noise alone.
+        seeds: of the flips from side to side, of those upside down, and of noise.
+        back: from answers, which of them are of a flipped image, and the axis, to the answers for the image before.
+    """
     import keras
 
-    from tidegate.models.training.flips import flip, flip_places_back
+    from tidegate.models.training.flips import flip
 
-    size, answer = tuple(tensors[images[0]].shape[1:3]), tuple(model.outputs[0].shape[1:])
-    one = len(images) == 1 and len(model.outputs) == 1 and answer[:2] == size
-    if options.rotate or options.shift or not one:
-        why = "its places" if one else "the places of its answers, which are no pixels of one image,"
-        rest = (
-            "flip and noise alone; leave rotate and shift out" if one else "noise alone; leave the others out"
-        )
-        raise OptionsError(
-            f"option 'training.augmentation' is {options.model_dump(exclude_defaults=True)}, and the target has a "
-            f"value at each place: {why} would not move along; expected {rest}"
-        )
-    x, undo = tensors[images[0]], []
-    seeds = [int(drawn) & 0x7FFFFFFF for drawn in np.random.SeedSequence(seed).generate_state(5)]
+    x, undo = tensors[image], []
     for axis, drawn in zip(("horizontal", "vertical"), seeds[:2], strict=True):
         if options.flip in (axis, "both"):
             layer = _in_float32(keras.layers.RandomFlip(axis, seed=drawn, dtype="float32"))
             x, flipped = flip(x, axis, layer)
             undo.append((flipped, axis))
     if options.noise:
-        x = _in_float32(keras.layers.GaussianNoise(options.noise, seed=seeds[-1], dtype="float32"))(x)
-    answers = model({**tensors, images[0]: x})
+        x = _in_float32(keras.layers.GaussianNoise(options.noise, seed=seeds[2], dtype="float32"))(x)
+    answers = model({**tensors, image: x})
     for flipped, axis in undo:
-        answers = flip_places_back(answers, flipped, axis)
+        answers = back(answers, flipped, axis)
     return keras.Model(tensors, answers, name="augmented")
 
 
@@ -146,30 +169,3 @@ def _in_float32(layer: Any) -> Any:
 
     layer.call = narrow
     return layer
-
-
-def _flipped(
-    model: Any, tensors: dict[str, Any], image: str, options: Augmentation, seed: int, grids: Sequence[Grid]
-) -> Any:
-    """A detection model with random flips and noise on its image; its output is flipped back."""
-    import keras
-
-    from tidegate.models.training.flips import flip, flip_back
-
-    if options.rotate or options.shift:
-        raise OptionsError(
-            f"option 'training.augmentation' is {options.model_dump(exclude_defaults=True)}, and boxes would not move "
-            "along; expected flip and noise alone for a target of boxes; leave rotate and shift out"
-        )
-    x, undo, size = tensors[image], [], tuple(tensors[image].shape[1:3])
-    seeds = [int(drawn) for drawn in np.random.SeedSequence(seed).generate_state(3)]
-    for axis, one in zip(("horizontal", "vertical"), seeds[:2], strict=True):
-        if options.flip in (axis, "both"):
-            x, flipped = flip(x, axis, keras.layers.RandomFlip(axis, seed=one, dtype="float32"))
-            undo.append((flipped, axis))
-    if options.noise:
-        x = keras.layers.GaussianNoise(options.noise, seed=seeds[2], dtype="float32")(x)
-    answer = model({**tensors, image: x})
-    for flipped, axis in undo:
-        answer = flip_back(answer, flipped, axis, grids, (size[0], size[1]))
-    return keras.Model(tensors, answer, name="augmented")

@@ -22,6 +22,7 @@ from tidegate.models.config.metrics import (
     OF_CLASSES,
     OF_NUMBERS,
     TOP_K,
+    require_ignoring,
     require_task,
     require_top,
 )
@@ -86,7 +87,7 @@ def compile_model(
         )
     named = loss_named(options.loss, dense_task(task, shape), classes)
     loss = with_label_smoothing(named, options.label_smoothing)
-    loss = with_ignored(loss) if ignores else loss
+    loss = with_ignored(loss, options.label_smoothing) if ignores else loss
     own = own_training(model)
     trained = model if own is None else own.model
     penalise(trained, options.regularization)
@@ -129,11 +130,8 @@ def keras_metrics(
         require_top(names, classes)
     built_in = label_metric if task == "multilabel" else keras_metric
     of_pixels = {"mean_iou", *(["accuracy"] if ignores else [])}
-    if task == "segmentation" and ignores and set(names) - {*of_pixels, *own}:
-        raise OptionsError(
-            f"metrics {', '.join(sorted(set(names) - {*of_pixels, *own}))} in 'training.metrics' count all pixels, and "
-            "data.target ignores some; expected accuracy and mean_iou; leave the others out"
-        )
+    if task == "segmentation" and ignores:
+        require_ignoring(names, own)
     return [
         own_metric(own[name])
         if name in own

@@ -189,13 +189,13 @@ def fit(
         loss = ready or compile_model(model, some, options, task, len(classes), batches, shape, ignores)
         encode = partial(as_learned, loss, classes=len(classes), shape=model.outputs[0].shape)
     at_places = target is not None and target.at_places
+    if at_places:
+        require_value_a_pixel(loss, options.class_weights is not None, weights is not None)
     if sampling is not None:
         require_private_model(model)
     counts = None
     if classes and options.class_weights is not None:
         counts = windows.counts if windows is not None else class_sizes(some[1], len(classes))
-        if at_places:
-            require_value_a_pixel(loss)
     of_class = class_weights(options.class_weights, counts, classes)
 
     def rows(part: Rows) -> tuple[Any, ...]:

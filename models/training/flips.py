@@ -8,6 +8,7 @@ from typing import Any
 import numpy as np
 
 from tidegate.models.data.default_boxes import OFFSETS, Grid
+from tidegate.models.keras_private import keep_logits, logits_beside
 
 AXES = {"vertical": 1, "horizontal": 2}  # of (rows, down, across, ...)
 CENTRES = {"vertical": 1, "horizontal": 0}  # the offset whose sign changes
@@ -36,10 +37,24 @@ def flip_places_back(answers: Any, flipped: Any, axis: str) -> Any:
         flipped: 1 if an image was flipped (rows,).
         axis: of the flips.
     """
+    import keras
+
+    def back(given: Any) -> Any:
+        """With the logits of probabilities, of which a cross-entropy is computed without a limit."""
+        values, turned = given
+        found, logits = _turned(values, turned, axis), logits_beside(values)
+        if logits is not None:
+            keep_logits(found, _turned(logits, turned, axis))
+        return found
+
+    return keras.layers.Lambda(back, dtype=answers.dtype)([answers, flipped])
+
+
+def _turned(values: Any, flipped: Any, axis: str) -> Any:
     from keras import ops
 
-    there = ops.reshape(flipped, (-1, *[1] * (len(answers.shape) - 1))) > 0.5
-    return ops.where(there, ops.flip(answers, axis=AXES[axis]), answers)
+    there = ops.reshape(flipped, (-1, *[1] * (len(values.shape) - 1))) > 0.5
+    return ops.where(there, ops.flip(values, axis=AXES[axis]), values)
 
 
 def flip_back(answers: Any, flipped: Any, axis: str, grids: Sequence[Grid], size: tuple[int, int]) -> Any:

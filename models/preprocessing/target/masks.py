@@ -22,6 +22,7 @@ from tidegate.models.preprocessing.schema import Class, Target
 
 MOST_CLASSES = 256
 MOST_SHOWN = 8
+LARGEST = 1 << 31  # of values: endpoints answer int32
 PIXELS_AT_ONCE = 1 << 22  # while numbers become places, which takes some 40 bytes a pixel
 
 
@@ -118,7 +119,10 @@ def tell_about_masks(target: Target, splits: Mapping[str, Columns]) -> None:
         places = mask_places(target, columns[target.names[0]])
         counts[part] = np.bincount(places[places >= 0], minlength=len(target.classes)).tolist()
         empty += int((places < 0).reshape(len(places), -1).all(axis=1).sum())
-    for part, what in (("train", "it is not learned"), ("test", "the test metrics say nothing of it")):
+    for part, what in (
+        ("train", "it is not learned"),
+        ("test", "the test metrics count only what is wrongly taken for it"),
+    ):
         lacking = [
             str(label)
             for place, label in enumerate(target.classes)
@@ -140,6 +144,12 @@ def _check_values(
         raise SchemaError(
             f"target {name!r} ignores {options.ignore}, which is the class {names[options.ignore]!r}; expected another "
             "value; correct classes or ignore"
+        )
+    wide = [value for value in (*names, *found) if not -LARGEST <= value < LARGEST]
+    if wide:
+        raise SchemaError(
+            f"target {name!r} has the value {wide[0]}; expected whole numbers from {-LARGEST} to {LARGEST - 1}, as "
+            "endpoints answer them; write smaller ones"
         )
     unknown = [value for value in found if value not in names]
     if unknown:

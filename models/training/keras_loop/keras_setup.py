@@ -9,12 +9,12 @@ from typing import TYPE_CHECKING, Any
 import numpy as np
 
 from tidegate.models.config.class_weights import class_sizes, class_weights, row_weights
-from tidegate.models.config.losses import Loss, dense_task, loss_named, require_value_a_pixel
+from tidegate.models.config.losses import IGNORED, Loss, dense_task, loss_named, require_value_a_pixel
 from tidegate.models.config.training import Training
 from tidegate.models.config.training_parts import Plateau
 from tidegate.models.errors import OptionsError, UserModelError
 from tidegate.models.networks.inputs import inputs_of
-from tidegate.models.networks.user_models.own_training import OwnTraining, own_training
+from tidegate.models.networks.user_models.own_training import OwnTraining, loss_name, own_training
 from tidegate.models.preprocessing.schema import Target
 from tidegate.models.training.compile import as_learned, build_metrics, compile_model, penalise
 from tidegate.models.training.epoch_loop import Hooks
@@ -65,6 +65,8 @@ def keras_training(
     assert isinstance(train, tuple)
     batches = -(-len(train[1]) // options.batch_size)
     if own is not None and own.compiled:
+        if target is not None and target.ignored is not None:
+            _require_ignoring(own)
         penalise(own.model, options.regularization)
         loss = Loss(
             "compile()", {}, own.target or loss_named(None, dense_task(task, shape), len(classes)).target
@@ -88,8 +90,10 @@ def keras_training(
         return np.random.default_rng([seed, epoch]).permutation(len(train[1]))
 
     at_places = target is not None and target.at_places
-    if at_places and options.class_weights is not None:
-        require_value_a_pixel(loss)
+    if at_places:
+        require_value_a_pixel(
+            loss, options.class_weights is not None, weights[0] is not None and _of_rows(own)
+        )
     data = (*rows(train), *_weights(options, train[1], classes, weights[0], at_places))
     held_weights = None if held_out is None else row_weights(weights[1], None, held_out[1], at_places)
     of_held_out = () if held_weights is None else (held_weights,)
@@ -119,6 +123,24 @@ def forget_training(model: Any) -> None:
         if isinstance(value, keras.optimizers.Optimizer):
             setattr(trained, name, None)
     trained.compiled = False
+
+
+def _of_rows(own: OwnTraining | None) -> bool:
+    """Whether a loss must be known to be one number a pixel; of compile() those of Keras that are not are known."""
+    compiled = own is not None and own.compiled
+    return not compiled or loss_name(own.model.loss).lower() in ("dice", "tversky")
+
+
+def _require_ignoring(own: OwnTraining) -> None:
+    """Refuse a loss of the user's compile() that counts pixels without a class, whose index is IGNORED."""
+    held = getattr(own.model.loss, "ignore_class", None)
+    if held != IGNORED:
+        raise UserModelError(
+            f"{own.why}, and data.target ignores some pixels, which are {IGNORED} among its class numbers, and its "
+            f"loss has {'no ignore_class' if held is None else f'ignore_class {held}'}; expected "
+            f"SparseCategoricalCrossentropy(ignore_class={IGNORED}), or a loss of your own with ignore_class = "
+            f"{IGNORED}; compile it so, or leave ignore out"
+        )
 
 
 def _told(own: OwnTraining | None, training: KerasFit, untested: bool) -> Iterator[str]:

@@ -7,6 +7,8 @@ from __future__ import annotations
 
 from typing import Any
 
+WHOLE = 1 << 24  # float32 has all whole numbers up to it; more are counted beside
+
 
 def pixel_metric(name: str, classes: int) -> Any:
     """Return the Keras metric of that name.
@@ -21,14 +23,16 @@ def pixel_metric(name: str, classes: int) -> Any:
     class OfPixels(keras.metrics.Metric):  # type: ignore[misc]
         def __init__(self) -> None:
             super().__init__(name=name)
-            self.counts = self.add_variable((3, classes), "zeros", name="counts")
+            self.counts = self.add_variable((2, 3, classes), "zeros", dtype="int32", name="counts")
 
         def update_state(self, y_true: Any, y_pred: Any, sample_weight: Any = None) -> None:
             del sample_weight  # a metric counts each place once, as the others do
-            self.counts.assign_add(keras.ops.cast(_counts(y_true, y_pred, classes), self.counts.dtype))
+            low = self.counts[1] + _counts(y_true, y_pred, classes)
+            self.counts.assign(keras.ops.stack([self.counts[0] + low // WHOLE, low % WHOLE]))
 
         def result(self) -> Any:
-            counts = keras.ops.convert_to_tensor(self.counts)
+            high, low = (keras.ops.cast(self.counts[part], "float32") for part in (0, 1))
+            counts = high * WHOLE + low
             right, wanted, chosen = counts[0], counts[1], counts[2]
             if name == "accuracy":
                 return keras.ops.sum(right) / keras.ops.maximum(keras.ops.sum(wanted), 1)
@@ -41,7 +45,7 @@ def pixel_metric(name: str, classes: int) -> Any:
 
 
 def _counts(y_true: Any, y_pred: Any, classes: int) -> Any:
-    """How many places of each class are right, are of it, and are taken for it, (3, classes).
+    """How many places of each class are right, are of it, and are taken for it, int32 (3, classes).
 
     Args:
         y_true: class indices (rows, *shape), or (rows, *shape, 1); or one number a class (rows, *shape, classes).
@@ -58,8 +62,8 @@ def _counts(y_true: Any, y_pred: Any, classes: int) -> Any:
         y_true = ops.argmax(y_true, axis=-1) if y_true.shape[-1] == classes else y_true[..., 0]
     true = ops.reshape(ops.cast(y_true, "int32"), (-1,))
     answered = ops.reshape(answered, (-1,))
-    there = ops.cast(true >= 0, "float32")
-    right = there * ops.cast(true == answered, "float32")
+    there = ops.cast(true >= 0, "int32")
+    right = there * ops.cast(true == answered, "int32")
     at = ops.maximum(true, 0)
     pairs = ((right, at), (there, at), (there, answered))
     return ops.stack([ops.segment_sum(one, place, num_segments=classes) for one, place in pairs])

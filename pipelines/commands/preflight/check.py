@@ -9,6 +9,7 @@ from tidegate.models.distributed.devices import require_backend
 from tidegate.models.evaluation.evaluation import iou_names
 from tidegate.pipelines.commands.model_file import check_model_file
 from tidegate.pipelines.commands.preflight.anomalies import check_anomaly
+from tidegate.pipelines.commands.preflight.masks import class_names
 from tidegate.pipelines.commands.preflight.parts import part_checks, stated_task
 from tidegate.pipelines.commands.preflight.recorded import check_record
 from tidegate.pipelines.commands.preflight.running import run_checks
@@ -91,7 +92,7 @@ def _check_criterion(criterion: Criterion, experiment: Experiment) -> None:
             f"gate.metric: {criterion.metric} is of validation rows, and data.split.validation is 0; set it, such "
             "as 0.1, or gate a test_ metric"
         )
-    named = _classes_of_masks(experiment)
+    named = class_names(experiment)
     if (
         named
         and criterion.metric.startswith(OF_CLASS)
@@ -111,15 +112,6 @@ def _check_criterion(criterion: Criterion, experiment: Experiment) -> None:
             f"gate.improve_on_champion: {criterion.improve_on_champion} of {criterion.metric}; the champion has only "
             "metrics of the test rows; name a test_ metric, or leave improve_on_champion out here"
         )
-
-
-def _classes_of_masks(experiment: Experiment) -> list[str]:
-    """The classes that a target of kind mask names."""
-    for entry in experiment.data.target or ():
-        named = None if isinstance(entry, str) else entry.classes
-        if named is not None:
-            return list(named.values() if isinstance(named, dict) else named)
-    return []
 
 
 def _check_explains(experiment: Experiment, task: str | None) -> None:

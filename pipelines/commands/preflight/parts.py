@@ -13,6 +13,7 @@ from tidegate.models.config.training import check_privacy
 from tidegate.models.families.build import check_model, check_task
 from tidegate.models.training.optimizers import check_optimizer
 from tidegate.pipelines.commands.model_file import names_in
+from tidegate.pipelines.commands.preflight.masks import mask_checks
 from tidegate.pipelines.errors import ExperimentError
 from tidegate.pipelines.experiment.spec import Experiment
 
@@ -32,6 +33,8 @@ def part_checks(experiment: Experiment) -> Iterator[Callable[[], object]]:
     yield partial(_check_calibration, experiment)
     yield partial(_check_thresholds, experiment, task)
     yield partial(_check_settings, experiment, task)
+    if task == "segmentation":
+        yield from mask_checks(experiment)
 
 
 def stated_task(experiment: Experiment) -> str | None:

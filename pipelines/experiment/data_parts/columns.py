@@ -137,6 +137,12 @@ class TargetSpec(Part):
             )
         if self.classes is None:
             return
+        held = self.classes if isinstance(self.classes, dict) else dict(enumerate(self.classes))
+        if self.ignore in held:
+            yield (
+                f"target {self.name} ignores {self.ignore}, which is the class {held[self.ignore]!r}; expected another "
+                "value; correct classes or ignore"
+            )
         names = list(self.classes.values() if isinstance(self.classes, dict) else self.classes)
         if len(names) < 2 or len(set(names)) < len(names) or not all(name.strip() for name in names):
             yield f"classes of target {self.name} are {names}; expected two different names or more; correct them"

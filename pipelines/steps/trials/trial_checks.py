@@ -1,6 +1,6 @@
 """Options that do not fit the task: refused once the data has told it, before the training."""
 
-from collections.abc import Iterator, Sequence
+from collections.abc import Iterator, Mapping, Sequence
 from typing import Any
 
 from tidegate.models.config.class_weights import weights_by_place
@@ -48,15 +48,21 @@ def _unused(inputs: TrainInputs, training: dict[str, Any], task: str) -> Iterato
             f"Option 'training.thresholds' is set, and this is a {task}; expected sets of labels, of which it chooses "
             "from which probability each is answered; leave it out"
         )
+    folds = inputs.content["data"]["split"].get("folds")
+    yield from unfit_options(task, training, folds, inputs.explain)
+
+
+def unfit_options(
+    task: str, training: Mapping[str, Any], folds: int | None, explain: bool = False
+) -> Iterator[str]:
+    """A sentence for each option that needs one class or number a row, where a task has none."""
     if task not in TARGETS:
         return
-    # Here there is no one class or number per row, which these need.
     weighed = task in ("generation", "segmentation")
     keys = ["calibration", "privacy", "explain", *([] if weighed else ["class_weights"])]
     asked = {f"training.{key}": training[key] for key in keys}
-    folds = inputs.content["data"]["split"].get("folds")
     asked["data.split.folds"] = None if task == "forecasting" else folds
-    asked["serving.explain"] = inputs.explain
+    asked["serving.explain"] = explain
     yield from (
         f"Option {name!r} is set, and the target is {TARGETS[task]}; expected a class or a number per row; "
         "leave the option out"

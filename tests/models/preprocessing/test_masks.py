@@ -64,6 +64,7 @@ def test_what_is_no_class_is_refused_by_row_and_value(
     [
         (np.zeros(4), r"kind mask and holds rows of float64 \(\); expected an array of whole numbers"),
         (np.array(["a"], object), "kind mask and holds texts"),
+        (np.array([[[0, 2**31]]]), r"has the value 2147483648; expected whole numbers from -2147483648 to"),
         (np.zeros((4, 2, 2), np.uint8), r"has 1 classes \(0\); expected 2 to 256"),
     ],
 )
@@ -95,10 +96,11 @@ def test_classes_that_a_part_lacks_are_told() -> None:
     target = Target(
         names=("m",), task="segmentation", classes=("a", "b"), shape=(1, 2), values=(0, 1), ignored=2
     )
-    parts = {"train": [[[0, 0]], [[2, 2]]], "validation": [[[0, 1]]], "test": [[[0, 1]]]}
+    parts = {"train": [[[0, 0]], [[2, 2]]], "validation": [[[0, 1]]], "test": [[[1, 1]]]}
     with recorded() as told:
         tell_about_masks(target, {name: {"m": np.array(part, np.uint8)} for name, part in parts.items()})
     assert told == [
         "no pixel of the train rows is b, so it is not learned; add rows",
+        "no pixel of the test rows is a, so the test metrics count only what is wrongly taken for it; add rows",
         "1 rows have only pixels to ignore, so nothing is learned from them; check target 'm'",
     ]

@@ -95,6 +95,17 @@ def test_what_it_has_not_is_refused_before_a_step_runs(cli: Cli, crowns: Path) -
 
     refused("states classes, which only a mask has", "data.target={name: mask, classes: [a, b]}")
     refused("classes of target mask are ['a', 'a']", "data.target={name: mask, kind: mask, classes: [a, a]}")
+    refused(
+        "ignores 0, which is the class 'a'", "data.target={name: m, kind: mask, classes: [a, b], ignore: 0}"
+    )
+    refused("'training.label_smoothing' is 0.1, for which a loss counts all", "training.label_smoothing=0.1")
+    refused("loss 'categorical_crossentropy' counts all pixels", "training.loss=categorical_crossentropy")
+    refused("loss is 'dice', which is not one number a pixel", "training.loss=dice")
+    refused("metrics kl_divergence in 'training.metrics' count all", "training.metrics=[kl_divergence]")
+    refused("unknown class 'three' in 'training.class_weights'", "training.class_weights={three: 2}")
+    refused("a value at each place: its places would not move along", "training.augmentation={rotate: 9}")
+    refused("the target is a class at each place; expected a class or", "training.calibration=temperature")
+    refused("'data.split.folds' is set, and the target is a class at each place", "data.split={folds: 3}")
     refused("expected one of: test_iou_ground, test_iou_tree", "gate={metric: test_iou_three, minimum: 0.5}")
     refused("target mask is a mask, whose rows are held in memory", "data.stream=true")
     refused("this model answers a class at each place", "serving.explain=true")
