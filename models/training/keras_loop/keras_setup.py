@@ -127,8 +127,7 @@ def forget_training(model: Any) -> None:
 
 def _of_rows(own: OwnTraining | None) -> bool:
     """Whether a loss must be known to be one number a pixel; of compile() those of Keras that are not are known."""
-    compiled = own is not None and own.compiled
-    return not compiled or loss_name(own.model.loss).lower() in ("dice", "tversky")
+    return own is None or not own.compiled or loss_name(own.model.loss).lower() in ("dice", "tversky")
 
 
 def _require_ignoring(own: OwnTraining) -> None:
