@@ -128,8 +128,8 @@ BUGS = {
     ),
     "a store that is down hides why a run failed": Bug(
         "pipelines/driver/driver.py",
-        "            self._abandon(plan)\n",
-        "            abandon(self._home, plan.run, plan.experiment.endpoint)\n",
+        "        except Exception as error:\n            self._abandon(plan)\n",
+        "        except Exception as error:\n            abandon(self._home, plan.run, plan.experiment.endpoint)\n",
         WALK,
         "folder",
         "the run's reason is",

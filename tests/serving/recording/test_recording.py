@@ -7,6 +7,7 @@ import signal
 import time
 import weakref
 from collections.abc import Callable
+from concurrent.futures import ThreadPoolExecutor
 from pathlib import Path
 from typing import Any
 
@@ -137,8 +138,8 @@ def test_a_killed_server_leaves_whole_segments(serve: Serve, mixed: Path, place:
 
 def test_processes_share_the_rows_of_a_day(serve: Serve, mixed: Path, place: Place) -> None:
     server = serve(mixed, *place.arguments(rows_a_day=50), "--processes", "2", name="homes")
-    for _ in range(80):
-        ask(server, [ROW])
+    with ThreadPoolExecutor(8) as clients:  # at once, so that both processes get some
+        list(clients.map(lambda _: ask(server, [ROW]), range(80)))
     place.soon(50)
     assert len(names_in(place.folder)) == 2  # each process writes its own
     time.sleep(0.2)
