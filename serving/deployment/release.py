@@ -95,45 +95,22 @@ class EndpointState(BaseModel):
         return next(matches, None)
 
 
-def reserve(
-    state: EndpointState,
-    *,
-    run: str,
-    trial: str,
-    key: str,
-    bundle: str,
-    bento: str,
-    runtime: Runtime,
-    parity: Parity,
-    serving: dict[str, Any] | None = None,
-    tag: str = "",
-    tls: str = "",
-    path_prefix: str = "",
-    secrets: tuple[str, ...] = (),
-    signed_by: str = "",
-    origin: Origin | None = None,
-) -> EndpointState:
-    """Add a pending release with the next number; if the key has one already, nothing changes."""
+def reserve(state: EndpointState, *, key: str, **facts: Any) -> EndpointState:
+    """Add a pending release with the next number; if the key has one already, nothing changes.
+
+    Args:
+        state: of the endpoint.
+        key: of the release.
+        facts: its other attributes, see `Release`.
+    """
     if state.find(key) is not None:
         return state
     release = Release(
         number=1 + max((release.number for release in state.releases), default=0),
         endpoint=state.name,
-        run=run,
-        trial=trial,
         key=key,
-        bundle=bundle,
-        bento=bento,
-        runtime=runtime,
-        parity=parity,
         created=datetime.now(UTC).isoformat(timespec="seconds"),
-        serving=serving or {},
-        tag=tag,
-        tls=tls,
-        path_prefix=path_prefix,
-        secrets=secrets,
-        signed_by=signed_by,
-        origin=origin,
+        **facts,
     )
     return state.model_copy(update={"releases": (*state.releases, release)})
 
