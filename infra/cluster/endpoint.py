@@ -1,7 +1,7 @@
 """One endpoint in a namespace: the pods of its releases, and which release gets the traffic."""
 
 import time
-from collections.abc import Callable, Iterable
+from collections.abc import Callable, Collection, Iterable
 from typing import Any
 
 from tidegate.infra.cluster.api import Cluster
@@ -241,27 +241,23 @@ class ClusterEndpoint:
 
     def remove(self, keep: Iterable[str]) -> list[str]:
         """Remove canaries and all releases except those named in `keep`; return what was removed."""
-        removed, kept = [], set(keep)
-        for kind in KINDS:
-            for obj in _listed(self._cluster, kind, f"{_selector(self.name)},tidegate.dev/release"):
-                name = obj["metadata"]["name"]
-                if name not in kept and self._cluster.delete(kind, name):
-                    removed.append(f"{kind} {name}")
-        return removed
+        return self._removed(f"{_selector(self.name)},tidegate.dev/release", set(keep))
 
     def remove_release(self, spec: ReleaseSpec) -> bool:
         """Remove all objects of one release; return whether there were any."""
         own = f"tidegate.dev/release={spec.number},tidegate.dev/incarnation={spec.incarnation}"
-        removed = [self._delete_all(kind, f"{_selector(self.name)},{own}") for kind in KINDS]
-        return any(removed)
+        return bool(self._removed(f"{_selector(self.name)},{own}"))
 
     def remove_all(self) -> list[str]:
         """Remove all objects of the endpoint; return what was removed."""
-        return [f"{kind} {name}" for kind in KINDS for name in self._delete_all(kind, _selector(self.name))]
+        return self._removed(_selector(self.name))
 
-    def _delete_all(self, kind: str, labels: str) -> list[str]:
-        names = [obj["metadata"]["name"] for obj in _listed(self._cluster, kind, labels)]
-        return [name for name in names if self._cluster.delete(kind, name)]
+    def _removed(self, labels: str, keep: Collection[str] = ()) -> list[str]:
+        return [f"{kind} {name}" for kind in KINDS for name in self._delete_all(kind, labels, keep)]
+
+    def _delete_all(self, kind: str, labels: str, keep: Collection[str] = ()) -> list[str]:
+        names = (obj["metadata"]["name"] for obj in _listed(self._cluster, kind, labels))
+        return [name for name in names if name not in keep and self._cluster.delete(kind, name)]
 
     def wait_gone(self, timeout_s: float, keep: Iterable[str] = ()) -> None:
         """Wait until only the pods of the Deployments in `keep` are left; pods finish their requests first."""
