@@ -22,7 +22,6 @@ from tests.bucket_servers import AzureServer, BucketServer, GoogleServer, S3Serv
 from tests.forked import Forked
 from tests.mlflow_database import give_database
 from tests.mlflow_server import MLFLOW, VARIABLES, give_mlflow
-from tidegate.models.distributed.devices import keep_compiled
 from tidegate.pipelines import commands
 from tidegate.pipelines.executors.base import step_environment
 from tidegate.pipelines.executors.forking.imports import STEPS, SYNC, TRAIN, Kind
@@ -36,7 +35,6 @@ from tidegate.pipelines.executors.forking.servers import (
 from tidegate.pipelines.executors.forking.warm import VARIABLE as WARM
 
 ROOT = Path(__file__).parent.parent
-CACHE = Path(os.environ.get("XDG_CACHE_HOME") or Path.home() / ".cache") / "tidegate" / "tests"
 # Commands of the tests' homes: forked with all of a command's imports done, but none of a framework.
 COMMANDS = Kind(
     name="commands",
@@ -113,7 +111,7 @@ def pytest_configure(config: pytest.Config) -> None:
     submit unless its test asks for it. What JAX compiles is kept from one session to the next.
     """
     os.environ.setdefault(WARM, "0")
-    keep_compiled(CACHE)
+    forked.keep_programs()
     if hasattr(config, "workerinput") or VARIABLE in os.environ or not can_fork():
         return
     # Else TensorFlow sets it in whatever process imports it.

@@ -15,11 +15,13 @@ from pathlib import Path
 
 import psutil
 
+from tidegate.models.distributed.devices import keep_compiled
 from tidegate.pipelines.executors.forking.imports import TRAIN, Kind
 from tidegate.pipelines.executors.forking.servers import ForkServers
 from tidegate.serving.runtimes.onnx import NO_TELEMETRY
 
 ROOT = Path(__file__).parent.parent
+CACHE = Path(os.environ.get("XDG_CACHE_HOME") or Path.home() / ".cache") / "tidegate" / "tests"
 ON_KERAS = "tests.on_keras"
 # By backend. Of JAX nothing but imports is done before a fork: its threads begin with its first operation.
 KERAS = {
@@ -68,6 +70,11 @@ SCHEMATHESIS = Kind(
 # What a server sets for itself before it imports them.
 VARIABLES = {NO_TELEMETRY: "1", "BENTOML_DO_NOT_TRACK": "True"}
 KINDS = ((KERAS["tensorflow"], {}), (KERAS["jax"], {}), (SERVER, VARIABLES), (SCHEMATHESIS, {}))
+
+
+def keep_programs() -> None:
+    """Keep what JAX compiles from one session of tests to the next."""
+    keep_compiled(CACHE)
 
 
 class Forked:

@@ -210,8 +210,7 @@ def prepare(
         check_weights(weight, splits)
         learned = identity.copy[np.concatenate([index["train"], index["validation"]])]
         tell_about_target(schema, columns, splits["test"], kept)
-        if schema.target.values is not None:
-            tell_about_masks(schema.target, splits)
+        tell_about_masks(schema.target, splits)
         known_parts = bool((parts != FREE).any())
         tell_leaks(schema, columns, index, identity, known_parts or rules.chosen, groups)
         some = take(seen, index["train"])

@@ -56,9 +56,9 @@ def output_specs(contract: Contract) -> list[TensorSpec]:
     Of several outputs a tensor called as each, and of one of classes NAME_label too; arrays keep their shape. Of a
     label for each token `probabilities` and `labels`, an empty text where the row has none. Of sets of labels that have
     thresholds of their own `answered`, true where a label is, beside `probabilities`. Of masks `mask`, what a pixel of
-    the likeliest class holds, beside `probabilities`. Of anomalies `score`, and
-    `anomaly`, true above the threshold. Of a forecast `predictions` has the quantiles of each step. Of a model that
-    writes texts `text` and `log_probability`; for boxes see `box_tensors`.
+    the likeliest class holds, beside `probabilities`. Of anomalies `score`, and `anomaly`, true above the threshold. Of
+    a forecast `predictions` has the quantiles of each step. Of a model that writes texts `text` and `log_probability`;
+    for boxes see `box_tensors`.
     """
     if contract.detection is not None:
         most = contract.detection.max_boxes

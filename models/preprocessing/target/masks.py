@@ -114,6 +114,8 @@ def pixels_by_class(target: Target, columns: Columns) -> dict[str, int]:
 
 def tell_about_masks(target: Target, splits: Mapping[str, Columns]) -> None:
     """Tell classes that no pixel of the training or test rows has, and rows in which no pixel has a class."""
+    if target.values is None:
+        return
     counts, empty = dict[str, list[int]](), 0
     for part, columns in splits.items():
         places = mask_places(target, columns[target.names[0]])
